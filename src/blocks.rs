@@ -1,0 +1,208 @@
+//! Fixed blocks of rows, on all threads or in sequence, with the same bits either way. The only user of rayon.
+//!
+//! Work on `count` units is split in the middle until a leaf holds at most `grain` of them, and the leaves' results are merged back up the same
+//! tree. The tree depends on `count` and `grain` alone, never on the threads that happen to run it; sums over it are pairwise.
+
+use ndarray::{ArrayViewMut, Axis, Dimension, RemoveAxis};
+
+/// Something that can be cut in two at a unit (a row, a tile).
+pub(crate) trait Split: Sized + Send {
+    fn split(self, unit: usize) -> (Self, Self);
+}
+
+impl<A: Send, D: Dimension + RemoveAxis> Split for ArrayViewMut<'_, A, D> {
+    fn split(self, unit: usize) -> (Self, Self) {
+        self.split_at(Axis(0), unit)
+    }
+}
+
+/// A slice of units of `len` elements each.
+pub(crate) struct Units<'a, A> {
+    pub(crate) slice: &'a mut [A],
+    pub(crate) len: usize,
+}
+
+impl<A: Send> Split for Units<'_, A> {
+    fn split(self, unit: usize) -> (Self, Self) {
+        // The last unit may be a short one.
+        let middle = (unit * self.len).min(self.slice.len());
+        let (left, right) = self.slice.split_at_mut(middle);
+        (
+            Units {
+                slice: left,
+                len: self.len,
+            },
+            Units {
+                slice: right,
+                len: self.len,
+            },
+        )
+    }
+}
+
+impl Split for () {
+    fn split(self, _: usize) -> (Self, Self) {
+        ((), ())
+    }
+}
+
+impl<T: Split> Split for Option<T> {
+    fn split(self, unit: usize) -> (Self, Self) {
+        self.map(|inner| inner.split(unit)).unzip()
+    }
+}
+
+impl<T: Split, U: Split> Split for (T, U) {
+    fn split(self, unit: usize) -> (Self, Self) {
+        let ((t0, t1), (u0, u1)) = (self.0.split(unit), self.1.split(unit));
+        ((t0, u0), (t1, u1))
+    }
+}
+
+impl<T: Split, U: Split, V: Split> Split for (T, U, V) {
+    fn split(self, unit: usize) -> (Self, Self) {
+        let ((t0, t1), (u0, u1), (v0, v1)) =
+            (self.0.split(unit), self.1.split(unit), self.2.split(unit));
+        ((t0, u0, v0), (t1, u1, v1))
+    }
+}
+
+/// Whether a piece of work is worth handing to other threads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    All,
+    /// For work of less than some tens of microseconds, which a hand-over would only delay.
+    One,
+}
+
+impl Threads {
+    /// All threads for work that takes one of them more than about `nanoseconds`.
+    pub(crate) fn for_nanoseconds(nanoseconds: f64) -> Self {
+        const WORTH_SHARING: f64 = 40_000.0;
+        if nanoseconds > WORTH_SHARING {
+            Threads::All
+        } else {
+            Threads::One
+        }
+    }
+}
+
+/// Runs `leaf(first unit, work)` over blocks of at most `grain` units and merges the results in the order of the units.
+pub(crate) fn map_merge<T: Split, R: Send>(
+    threads: Threads,
+    count: usize,
+    grain: usize,
+    work: T,
+    leaf: &(impl Fn(usize, usize, T) -> R + Sync),
+    merge: &(impl Fn(R, R) -> R + Sync),
+) -> R {
+    descend(threads, 0, count, grain.max(1), work, leaf, merge)
+}
+
+/// [`map_merge`] without a result.
+pub(crate) fn for_each<T: Split>(
+    threads: Threads,
+    count: usize,
+    grain: usize,
+    work: T,
+    leaf: &(impl Fn(usize, usize, T) + Sync),
+) {
+    map_merge(threads, count, grain, work, leaf, &|(), ()| ());
+}
+
+fn descend<T: Split, R: Send>(
+    threads: Threads,
+    first: usize,
+    count: usize,
+    grain: usize,
+    work: T,
+    leaf: &(impl Fn(usize, usize, T) -> R + Sync),
+    merge: &(impl Fn(R, R) -> R + Sync),
+) -> R {
+    if count <= grain {
+        return leaf(first, count, work);
+    }
+    let middle = count.div_ceil(grain).div_ceil(2) * grain;
+    let (left, right) = work.split(middle);
+    let (left, right) = both(
+        threads,
+        || descend(threads, first, middle, grain, left, leaf, merge),
+        || {
+            descend(
+                threads,
+                first + middle,
+                count - middle,
+                grain,
+                right,
+                leaf,
+                merge,
+            )
+        },
+    );
+    merge(left, right)
+}
+
+fn both<L: Send, R: Send>(
+    threads: Threads,
+    left: impl FnOnce() -> L + Send,
+    right: impl FnOnce() -> R + Send,
+) -> (L, R) {
+    #[cfg(feature = "rayon")]
+    if threads == Threads::All {
+        return rayon::join(left, right);
+    }
+    let _ = threads;
+    (left(), right())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_cover_every_unit_once_and_merge_in_order() {
+        for count in 0..70 {
+            for grain in 1..9 {
+                let mut marks = vec![0; count];
+                let work = Units {
+                    slice: &mut marks,
+                    len: 1,
+                };
+                let order = map_merge(
+                    Threads::All,
+                    count,
+                    grain,
+                    work,
+                    &|first, count, units: Units<i32>| {
+                        assert_eq!(units.slice.len(), count);
+                        assert!(count <= grain);
+                        units.slice.iter_mut().for_each(|mark| *mark += 1);
+                        vec![(first, count)]
+                    },
+                    &|mut left, right| {
+                        left.extend(right);
+                        left
+                    },
+                );
+                assert!(marks.iter().all(|&mark| mark == 1));
+                let mut next = 0;
+                for (first, count) in order {
+                    assert_eq!(first, next);
+                    next += count;
+                }
+                assert_eq!(next, count);
+            }
+        }
+    }
+
+    #[test]
+    fn last_unit_may_be_short() {
+        let mut slice = [0; 7];
+        let (left, right) = Units {
+            slice: &mut slice,
+            len: 4,
+        }
+        .split(1);
+        assert_eq!((left.slice.len(), right.slice.len()), (4, 3));
+    }
+}

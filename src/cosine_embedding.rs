@@ -1,0 +1,393 @@
+//! Cosine embedding loss over labelled pairs.
+
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
+
+use crate::error::{Error, check};
+use crate::loss::{Loss, OwnedGradient, Want};
+use crate::reduction::Reduction;
+use crate::rows::{
+    self, Extent, Out, Outcome, RowLoss, Scratch, check_shape, contiguous, write_row,
+};
+use crate::scalar::Scalar;
+use crate::simd::Isa;
+use crate::similarity::cosine;
+use crate::workspace::Workspace;
+
+/// Pulls matching pairs to cosine 1 and pushes the others below a margin.
+///
+/// With c = x·y / (‖x‖‖y‖), for row i of x and y `[n, dim]`:
+///
+/// * match: ℓ = max(0, m⁺ − c), with the positive margin m⁺ = 1 by default, so ℓ = 1 − c
+/// * no match: ℓ = max(0, c − margin)
+///
+/// Gradient: ∂ℓ/∂x = ∓ ∂c/∂x with ∂c/∂x = (y − (x·y/‖x‖²)·x) / (‖x‖‖y‖), and with x and y exchanged.
+///
+/// The cosine is exact for every finite non-zero row, whatever its norm; 1 − c is computed to its own digits. A zero row has
+/// c = 0 and gradient 0. At the kink (c = margin) the row is inactive: gradient 0. NaN or infinity in a row gives NaN.
+/// [`with_epsilon`](Self::with_epsilon) gives PyTorch's convention instead.
+///
+/// Source: `torch.nn.CosineEmbeddingLoss`; the positive margin is pytorch-metric-learning's (`ContrastiveLoss` on cosine similarity).
+///
+/// ```
+/// use contrastive::{CosineEmbeddingInput, CosineEmbeddingLoss, Loss, PairLabel};
+/// use ndarray::array;
+///
+/// let x = array![[3.0, 4.0], [3.0, 4.0]];
+/// let y = array![[1.0, 0.0], [0.0, 2.0]];
+/// let labels = array![PairLabel::Match, PairLabel::NoMatch];
+/// let input = CosineEmbeddingInput::new(x.view(), y.view(), labels.view());
+///
+/// let (value, gradient) = CosineEmbeddingLoss::new(0.5)?.value_and_gradient(input)?;
+/// assert!((value - 0.35_f64).abs() < 1e-15); // ((1 − 0.6) + (0.8 − 0.5)) / 2
+/// assert!((gradient.x[[0, 0]] - -0.064).abs() < 1e-15); // −(1 − 0.12·3) / 5 / 2
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CosineEmbeddingLoss {
+    margin: f64,
+    positive_margin: f64,
+    epsilon: f64,
+    reduction: Reduction,
+}
+
+impl CosineEmbeddingLoss {
+    /// The loss with the margin of pairs that do not match, in [−1, 1]; 0 is PyTorch's default.
+    ///
+    /// # Errors
+    /// If the margin is outside [−1, 1] or NaN.
+    pub fn new(margin: f64) -> Result<Self, Error> {
+        let margin = check(
+            "margin",
+            "a number in [-1, 1]",
+            margin,
+            (-1.0..=1.0).contains(&margin),
+        )?;
+        Ok(Self {
+            margin,
+            positive_margin: 1.0,
+            epsilon: 0.0,
+            reduction: Reduction::default(),
+        })
+    }
+
+    /// The cosine above which a matching pair costs nothing, in [−1, 1]; 1 by default.
+    ///
+    /// # Errors
+    /// If it is outside [−1, 1] or NaN.
+    pub fn with_positive_margin(self, margin: f64) -> Result<Self, Error> {
+        let in_range = (-1.0..=1.0).contains(&margin);
+        let positive_margin = check("positive margin", "a number in [-1, 1]", margin, in_range)?;
+        Ok(Self {
+            positive_margin,
+            ..self
+        })
+    }
+
+    /// Adds `epsilon` to both squared norms: c = x·y / √((‖x‖² + ε)(‖y‖² + ε)). PyTorch's value is 1e-12. The loss is no longer
+    /// scale-invariant then, and a zero row gets a gradient of the size 1/√ε.
+    ///
+    /// # Errors
+    /// If `epsilon` is negative or not finite.
+    pub fn with_epsilon(self, epsilon: f64) -> Result<Self, Error> {
+        let in_range = epsilon >= 0.0 && epsilon.is_finite();
+        let epsilon = check(
+            "epsilon",
+            "a finite number, not negative",
+            epsilon,
+            in_range,
+        )?;
+        Ok(Self { epsilon, ..self })
+    }
+
+    /// How the row losses become one number; the mean by default.
+    ///
+    /// # Errors
+    /// If the divisor of [`Reduction::Over`] is not positive and finite.
+    pub fn with_reduction(self, reduction: Reduction) -> Result<Self, Error> {
+        Ok(Self {
+            reduction: reduction.checked()?,
+            ..self
+        })
+    }
+}
+
+/// Whether the two rows of a pair belong together.
+///
+/// ```
+/// use contrastive::PairLabel;
+///
+/// assert_eq!(PairLabel::from_sign(-1.0)?, PairLabel::NoMatch);
+/// assert_eq!(PairLabel::from_bit(1.0)?, PairLabel::Match);
+/// assert_eq!(PairLabel::from(true), PairLabel::Match);
+/// let error = PairLabel::from_sign(2.0).unwrap_err();
+/// assert_eq!(error.to_string(), "label: expected 1 for a match or -1 for no match, found 2");
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PairLabel {
+    /// The rows belong together: 1 in either convention.
+    Match,
+    /// They do not: −1 in PyTorch's convention, 0 in that of labelled data sets.
+    NoMatch,
+}
+
+impl PairLabel {
+    /// From PyTorch's convention: 1 for a match, −1 for no match.
+    ///
+    /// # Errors
+    /// If the label is any other number.
+    pub fn from_sign(label: impl Into<f64>) -> Result<Self, Error> {
+        Self::from_number(label.into(), -1.0, "1 for a match or -1 for no match")
+    }
+
+    /// From the convention of most data sets: 1 for a match, 0 for no match.
+    ///
+    /// # Errors
+    /// If the label is any other number.
+    pub fn from_bit(label: impl Into<f64>) -> Result<Self, Error> {
+        Self::from_number(label.into(), 0.0, "1 for a match or 0 for no match")
+    }
+
+    fn from_number(found: f64, no_match: f64, expected: &'static str) -> Result<Self, Error> {
+        if found == 1.0 {
+            Ok(Self::Match)
+        } else if found == no_match {
+            Ok(Self::NoMatch)
+        } else {
+            Err(Error::Label { expected, found })
+        }
+    }
+}
+
+impl From<bool> for PairLabel {
+    fn from(is_match: bool) -> Self {
+        if is_match { Self::Match } else { Self::NoMatch }
+    }
+}
+
+/// A batch of labelled pairs.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CosineEmbeddingInput<'a, A> {
+    /// The first embeddings of the pairs, `[n, dim]`.
+    pub x: ArrayView2<'a, A>,
+    /// The second, `[n, dim]`.
+    pub y: ArrayView2<'a, A>,
+    /// Which pairs match, `[n]`.
+    pub labels: ArrayView1<'a, PairLabel>,
+    /// A weight for each pair, `[n]`.
+    pub weights: Option<ArrayView1<'a, A>>,
+}
+
+impl<'a, A> CosineEmbeddingInput<'a, A> {
+    /// Pairs of rows of `x` and `y` `[n, dim]` with their labels `[n]`.
+    pub fn new(
+        x: ArrayView2<'a, A>,
+        y: ArrayView2<'a, A>,
+        labels: ArrayView1<'a, PairLabel>,
+    ) -> Self {
+        Self {
+            x,
+            y,
+            labels,
+            weights: None,
+        }
+    }
+
+    /// A weight for each pair, `[n]`.
+    #[must_use]
+    pub fn with_weights(self, weights: ArrayView1<'a, A>) -> Self {
+        Self {
+            weights: Some(weights),
+            ..self
+        }
+    }
+}
+
+/// Views that receive the gradient of [`CosineEmbeddingLoss`]; what is `None` is not computed.
+#[derive(Debug, Default)]
+pub struct CosineEmbeddingGradient<'a, A> {
+    /// ∂L/∂x `[n, dim]`
+    pub x: Option<ArrayViewMut2<'a, A>>,
+    /// ∂L/∂y `[n, dim]`
+    pub y: Option<ArrayViewMut2<'a, A>>,
+}
+
+/// The gradient of [`CosineEmbeddingLoss`] in arrays of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CosineEmbeddingOwnedGradient<A> {
+    /// ∂L/∂x `[n, dim]`
+    pub x: Array2<A>,
+    /// ∂L/∂y `[n, dim]`
+    pub y: Array2<A>,
+}
+
+impl<A: Scalar> OwnedGradient for CosineEmbeddingOwnedGradient<A> {
+    type Input<'a> = CosineEmbeddingInput<'a, A>;
+    type Views<'a> = CosineEmbeddingGradient<'a, A>;
+
+    fn zeros(input: CosineEmbeddingInput<'_, A>) -> Self {
+        Self {
+            x: Array2::zeros(input.x.dim()),
+            y: Array2::zeros(input.y.dim()),
+        }
+    }
+
+    fn view_mut(&mut self) -> CosineEmbeddingGradient<'_, A> {
+        CosineEmbeddingGradient {
+            x: Some(self.x.view_mut()),
+            y: Some(self.y.view_mut()),
+        }
+    }
+}
+
+/// What a batch of pairs looked like. A mean over no pairs is NaN.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct CosineEmbeddingReport {
+    /// The share of pairs whose loss is not zero.
+    pub active: f64,
+    /// The mean cosine of the matching pairs.
+    pub match_cosine: f64,
+    /// The mean cosine of the others.
+    pub no_match_cosine: f64,
+}
+
+impl<A: Scalar> Loss<A> for CosineEmbeddingLoss {
+    type Input<'a> = CosineEmbeddingInput<'a, A>;
+    type Gradient<'a> = CosineEmbeddingGradient<'a, A>;
+    type OwnedGradient = CosineEmbeddingOwnedGradient<A>;
+    type Report = CosineEmbeddingReport;
+
+    fn evaluate(
+        &self,
+        input: CosineEmbeddingInput<'_, A>,
+        want: Want<'_, A, CosineEmbeddingGradient<'_, A>, CosineEmbeddingReport>,
+        _: &mut Workspace<A>,
+    ) -> Result<A, Error> {
+        let (n, dim) = input.x.dim();
+        check_shape("y", &[n, dim], input.y.shape())?;
+        check_shape("labels", &[n], input.labels.shape())?;
+        self.reduction.check_weights("x", n, input.weights)?;
+        if let Some(rows) = &want.rows {
+            check_shape("rows", &[n], rows.shape())?;
+        }
+        if let Some(gradient) = &want.gradient {
+            for (name, view) in [("gradient.x", &gradient.x), ("gradient.y", &gradient.y)] {
+                view.as_ref()
+                    .map_or(Ok(()), |view| check_shape(name, &[n, dim], view.shape()))?;
+            }
+        }
+        let extent = Extent {
+            rows: n,
+            row_bytes: 2 * dim * size_of::<A>(),
+        };
+        let pass = Pass { loss: *self, input };
+        let gradient = want.gradient.map(|gradient| (gradient.x, gradient.y));
+        let (value, totals) = rows::evaluate(
+            &pass,
+            extent,
+            self.reduction,
+            input.weights,
+            gradient,
+            want.rows,
+        );
+        if let Some(report) = want.report {
+            let [matches, match_sum, others, other_sum] = totals.tally;
+            *report = CosineEmbeddingReport {
+                active: totals.active_rows / n as f64,
+                match_cosine: match_sum / matches,
+                no_match_cosine: other_sum / others,
+            };
+        }
+        Ok(value)
+    }
+}
+
+struct Pass<'a, A> {
+    loss: CosineEmbeddingLoss,
+    input: CosineEmbeddingInput<'a, A>,
+}
+
+impl<A: Scalar> Pass<'_, A> {
+    /// The loss of a pair as a function of c and 1 − c, and its derivative by c.
+    #[inline(always)]
+    fn hinge(&self, label: PairLabel, cosine: f64, distance: f64) -> (f64, f64) {
+        let (excess, slope) = match label {
+            // m⁺ − c = (1 − c) − (1 − m⁺), which for m⁺ = 1 keeps the digits of 1 − c.
+            PairLabel::Match => (distance - (1.0 - self.loss.positive_margin), -1.0),
+            PairLabel::NoMatch => (cosine - self.loss.margin, 1.0),
+        };
+        if excess <= 0.0 {
+            (0.0, 0.0)
+        } else {
+            (excess, slope)
+        }
+    }
+}
+
+/// The gradient views of a block of pairs.
+type Views<'g, A> = (Option<ArrayViewMut2<'g, A>>, Option<ArrayViewMut2<'g, A>>);
+
+impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
+    #[inline(always)]
+    fn row<I: Isa>(
+        &self,
+        row: usize,
+        out: Option<Out<'_, Views<'g, A>>>,
+        _: &mut Scratch,
+    ) -> Outcome {
+        let (mut x_spare, mut y_spare) = (Vec::new(), Vec::new());
+        let x = contiguous(self.input.x.row(row), &mut x_spare);
+        let y = contiguous(self.input.y.row(row), &mut y_spare);
+        let label = self.input.labels[row];
+        let pair = cosine(x, y, self.loss.epsilon);
+        let (loss, slope) = self.hinge(label, pair.cosine, pair.distance);
+        if let Some(Out {
+            views: (gx, gy),
+            row,
+            scale,
+            stores,
+        }) = out
+        {
+            let factor = slope * scale;
+            if let Some(gx) = gx {
+                write_row(
+                    gx.row_mut(row),
+                    stores,
+                    pairwise(factor, x, y, pair.first::<A>(factor)),
+                );
+            }
+            if let Some(gy) = gy {
+                write_row(
+                    gy.row_mut(row),
+                    stores,
+                    pairwise(factor, x, y, pair.second::<A>(factor)),
+                );
+            }
+        }
+        let tally = match label {
+            PairLabel::Match => [1.0, pair.cosine, 0.0, 0.0],
+            PairLabel::NoMatch => [0.0, 0.0, 1.0, pair.cosine],
+        };
+        Outcome { loss, tally }
+    }
+}
+
+/// Fills a range of a gradient row from the same range of x and y; with zeros if the factor is zero.
+#[inline(always)]
+fn pairwise<A: Scalar>(
+    factor: f64,
+    x: &[A],
+    y: &[A],
+    coordinate: impl Fn(A, A) -> f64,
+) -> impl Fn(std::ops::Range<usize>, &mut [A]) {
+    move |range, out| {
+        if factor == 0.0 {
+            return out.fill(A::zero());
+        }
+        for ((out, &x), &y) in out.iter_mut().zip(&x[range.clone()]).zip(&y[range]) {
+            *out = A::narrow(coordinate(x, y));
+        }
+    }
+}

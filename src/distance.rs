@@ -1,0 +1,513 @@
+//! Distances between two rows, for the losses that compare distances: Lp, squared Euclidean, cosine, and the user's own.
+
+use crate::error::{Error, check};
+use crate::kernels::{Stripe, striped};
+use crate::scalar::Scalar;
+use crate::similarity::{Cosine, cosine};
+use crate::wide::Real;
+
+/// A distance of your own between two rows of equal length.
+///
+/// It need not be symmetric, nor a metric. Sums are best taken in `f64`, for `f32` rows too. A panic in it unwinds out of the loss.
+///
+/// ```
+/// use contrastive::{Distance, Loss, TripletMarginInput, TripletMarginLoss};
+/// use ndarray::array;
+///
+/// /// d(x, y) = 1 − x·y, for embeddings that are normalised already.
+/// struct InnerProduct;
+/// impl Distance<f64> for InnerProduct {
+///     fn distance(&self, x: &[f64], y: &[f64]) -> f64 {
+///         1.0 - x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>()
+///     }
+///     fn gradient(&self, x: &[f64], y: &[f64], dx: &mut [f64], dy: &mut [f64]) {
+///         for i in 0..x.len() {
+///             (dx[i], dy[i]) = (-y[i], -x[i]);
+///         }
+///     }
+/// }
+///
+/// let (anchor, positive, negative) = (array![[1.0, 0.0]], array![[0.6, 0.8]], array![[0.8, 0.6]]);
+/// let input = TripletMarginInput::new(anchor.view(), positive.view(), negative.view());
+/// let (value, gradient) = TripletMarginLoss::new(0.5)?.with_distance(InnerProduct).value_and_gradient(input)?;
+/// assert!((value - 0.7).abs() < 1e-15); // 0.5 + 0.4 − 0.2
+/// assert!((gradient.anchor[[0, 0]] - 0.2).abs() < 1e-15); // −0.6 + 0.8
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+pub trait Distance<A: Scalar>: Sync {
+    /// d(x, y)
+    fn distance(&self, x: &[A], y: &[A]) -> f64;
+    /// Overwrites `dx` with ∂d/∂x and `dy` with ∂d/∂y.
+    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]);
+
+    /// The distance, with what its gradient needs besides the rows.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn measure(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        (self.distance(x, y), Slope(Kind::Unknown))
+    }
+
+    /// `out` (+)= `scale`·∂d/∂(x or y) of a measured pair. `spare` is for the function to use: two rows of the same length.
+    #[doc(hidden)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call per gradient row; a struct would be built and taken apart at once"
+    )]
+    #[inline(always)]
+    fn add_slope(
+        &self,
+        _: Slope<A::Real>,
+        side: Side,
+        scale: f64,
+        x: &[A],
+        y: &[A],
+        term: Term,
+        out: &mut [f64],
+        spare: &mut [&mut [f64]; 2],
+    ) {
+        let [dx, dy] = spare;
+        self.gradient(x, y, dx, dy);
+        for (out, &slope) in out
+            .iter_mut()
+            .zip(if side == Side::X { &**dx } else { &**dy })
+        {
+            *out = scale * slope + if term == Term::First { 0.0 } else { *out };
+        }
+    }
+}
+
+/// What the gradient of a measured pair needs besides the rows.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Slope<R>(Kind<R>);
+
+#[derive(Clone, Copy)]
+enum Kind<R> {
+    /// Nothing was kept: the gradient is computed from the rows.
+    Unknown,
+    Lp(LpSlope),
+    Cosine(Cosine<R>),
+}
+
+/// The Lp distance ‖x − y‖ₚ = (Σ |zᵢ|ᵖ)^(1/p), z = x − y, for p ≥ 1 and ∞.
+///
+/// Gradient by x: sign(zᵢ)·(|zᵢ|/d)^(p−1); for p = ∞ sign(zᵢ) at the largest coordinate, shared equally between coordinates that tie.
+/// At distance 0 it is 0. Differences and powers are scaled where they would under- or overflow.
+///
+/// ```
+/// use contrastive::{Loss, Lp, TripletMarginInput, TripletMarginLoss};
+/// use ndarray::array;
+///
+/// let (anchor, positive, negative) = (array![[0.0, 0.0]], array![[3.0, 4.0]], array![[6.0, 0.0]]);
+/// let input = TripletMarginInput::new(anchor.view(), positive.view(), negative.view());
+/// let value = |lp| TripletMarginLoss::new(1.0)?.with_distance(lp).forward(input);
+/// assert_eq!(value(Lp::new(1.0)?)?, 2.0); // 1 + 7 − 6
+/// assert_eq!(value(Lp::new(2.0)?)?, 0.0); // 1 + 5 − 6
+/// assert_eq!(value(Lp::infinity())?, 0.0); // 1 + 4 − 6 < 0
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lp {
+    p: f64,
+    epsilon: f64,
+}
+
+impl Lp {
+    /// The distance for an exponent p ≥ 1; infinity is allowed.
+    ///
+    /// # Errors
+    /// If p is below 1 or NaN.
+    pub fn new(p: f64) -> Result<Self, Error> {
+        Ok(Self {
+            p: check("p", "a number of at least 1", p, p >= 1.0)?,
+            epsilon: 0.0,
+        })
+    }
+
+    /// p = 2.
+    pub fn euclidean() -> Self {
+        Self {
+            p: 2.0,
+            epsilon: 0.0,
+        }
+    }
+
+    /// p = ∞: the largest coordinate of the difference.
+    pub fn infinity() -> Self {
+        Self {
+            p: f64::INFINITY,
+            epsilon: 0.0,
+        }
+    }
+
+    /// Adds `epsilon` to every coordinate of x − y, with its sign, as PyTorch does (1e-6 there). Equal rows are then ε·dim^(1/p)
+    /// apart and have a gradient of norm 1.
+    ///
+    /// # Errors
+    /// If `epsilon` is negative or not finite.
+    pub fn with_epsilon(self, epsilon: f64) -> Result<Self, Error> {
+        let in_range = epsilon >= 0.0 && epsilon.is_finite();
+        let epsilon = check(
+            "epsilon",
+            "a finite number, not negative",
+            epsilon,
+            in_range,
+        )?;
+        Ok(Self { epsilon, ..self })
+    }
+}
+
+impl Default for Lp {
+    fn default() -> Self {
+        Self::euclidean()
+    }
+}
+
+/// ‖x − y‖², with gradient 2(x − y) by x.
+///
+/// ```
+/// use contrastive::{Loss, SquaredEuclidean, TripletMarginInput, TripletMarginLoss};
+/// use ndarray::array;
+///
+/// let (anchor, positive, negative) = (array![[0.0, 0.0]], array![[1.0, 2.0]], array![[2.0, 0.0]]);
+/// let input = TripletMarginInput::new(anchor.view(), positive.view(), negative.view());
+/// let value = TripletMarginLoss::new(1.0)?.with_distance(SquaredEuclidean).forward(input)?;
+/// assert_eq!(value, 2.0); // 1 + 5 − 4
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SquaredEuclidean;
+
+/// 1 − cos(x, y), to its own digits where the rows are nearly parallel; 1 and without gradient if a row is zero.
+///
+/// ```
+/// use contrastive::{CosineDistance, Loss, TripletMarginInput, TripletMarginLoss};
+/// use ndarray::array;
+///
+/// let (anchor, positive, negative) = (array![[1.0, 0.0]], array![[3.0, 4.0]], array![[0.0, 2.0]]);
+/// let input = TripletMarginInput::new(anchor.view(), positive.view(), negative.view());
+/// let value: f64 = TripletMarginLoss::new(0.75)?.with_distance(CosineDistance).forward(input)?;
+/// assert!((value - 0.15).abs() < 1e-15); // 0.75 + 0.4 − 1
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CosineDistance;
+
+#[doc(hidden)]
+/// Whether a pass writes the first term of a sum or adds to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// Replace what is there.
+    First,
+    /// Add.
+    Further,
+}
+
+#[doc(hidden)]
+/// One side of a pair of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// x
+    X,
+    /// y
+    Y,
+}
+
+/// Both gradients of a distance of the crate, which takes no spare rows.
+fn both_slopes<A: Scalar>(
+    distance: &impl Distance<A>,
+    x: &[A],
+    y: &[A],
+    dx: &mut [f64],
+    dy: &mut [f64],
+) {
+    let (_, slope) = distance.measure(x, y);
+    for (side, out) in [(Side::X, dx), (Side::Y, dy)] {
+        distance.add_slope(
+            slope,
+            side,
+            1.0,
+            x,
+            y,
+            Term::First,
+            out,
+            &mut [&mut [], &mut []],
+        );
+    }
+}
+
+/// `out` (+)= `coordinate(x, y)`, column by column.
+#[inline(always)]
+fn add_slopes<A: Scalar>(
+    x: &[A],
+    y: &[A],
+    term: Term,
+    out: &mut [f64],
+    coordinate: impl Fn(A, A) -> f64,
+) {
+    let pairs = x.iter().zip(y);
+    match term {
+        Term::First => out
+            .iter_mut()
+            .zip(pairs)
+            .for_each(|(out, (&x, &y))| *out = coordinate(x, y)),
+        Term::Further => out
+            .iter_mut()
+            .zip(pairs)
+            .for_each(|(out, (&x, &y))| *out += coordinate(x, y)),
+    }
+}
+
+/// The slope of an Lp distance: what turns a coordinate of the difference into one of the gradient.
+#[derive(Clone, Copy)]
+struct LpSlope {
+    distance: f64,
+    /// A power of two that keeps 1/d in range.
+    scale: f64,
+    /// For p = ∞: how many coordinates share the maximum.
+    ties: f64,
+}
+
+/// Squares and their sums outside of this range may have lost digits to underflow, or overflowed.
+const SAFE: std::ops::Range<f64> = 1e-280..1e280;
+
+impl Lp {
+    #[inline(always)]
+    fn difference<A: Scalar>(self) -> impl Fn(A, A) -> f64 {
+        let epsilon = self.epsilon;
+        move |x, y| x.wide() - y.wide() + epsilon
+    }
+
+    #[inline(always)]
+    fn largest<A: Scalar>(self, x: &[A], y: &[A]) -> f64 {
+        let (mut stripe, difference) = (Stripe::zero(), self.difference::<A>());
+        striped(x, y, |lane, x, y| {
+            stripe.raise(lane, difference(x, y).abs())
+        });
+        stripe.max()
+    }
+
+    /// Σ f(zᵢ·scale)²
+    #[inline(always)]
+    fn square_sum<A: Scalar>(self, x: &[A], y: &[A], scale: f64) -> f64 {
+        let (mut stripe, difference) = (Stripe::zero(), self.difference::<A>());
+        striped(x, y, |lane, x, y| {
+            let z = difference(x, y) * scale;
+            stripe.add_product::<A>(lane, z, z);
+        });
+        stripe.sum::<A>().value()
+    }
+
+    #[inline(always)]
+    fn euclidean_norm<A: Scalar>(self, x: &[A], y: &[A]) -> f64 {
+        let sum = self.square_sum(x, y, 1.0);
+        if SAFE.contains(&sum) || sum == 0.0 && size_of::<A>() < size_of::<f64>() {
+            return sum.sqrt();
+        }
+        let largest = self.largest(x, y);
+        if largest == 0.0 || !largest.is_finite() {
+            return largest;
+        }
+        let scale = if largest < 1.0 {
+            2f64.powi(500)
+        } else {
+            2f64.powi(-600)
+        };
+        self.square_sum(x, y, scale).sqrt() / scale
+    }
+
+    /// Σ |zᵢ|, and Σ (|zᵢ|/largest)ᵖ for the other exponents.
+    #[inline(always)]
+    fn power_sum<A: Scalar>(self, x: &[A], y: &[A], largest: f64) -> f64 {
+        let (mut stripe, difference) = (Stripe::zero(), self.difference::<A>());
+        striped(x, y, |lane, x, y| {
+            let z = difference(x, y).abs();
+            let power = if self.p == 1.0 {
+                z
+            } else {
+                (z / largest).powf(self.p)
+            };
+            stripe.add_product::<A>(lane, power, 1.0);
+        });
+        stripe.sum::<A>().value()
+    }
+
+    #[inline(always)]
+    fn norm<A: Scalar>(self, x: &[A], y: &[A]) -> f64 {
+        if self.p == 2.0 {
+            return self.euclidean_norm(x, y);
+        }
+        if self.p == 1.0 {
+            return self.power_sum(x, y, 1.0);
+        }
+        let largest = self.largest(x, y);
+        if largest == 0.0 || !largest.is_finite() || self.p == f64::INFINITY {
+            return largest;
+        }
+        largest * self.power_sum(x, y, largest).powf(1.0 / self.p)
+    }
+}
+
+impl<A: Scalar> Distance<A> for Lp {
+    fn distance(&self, x: &[A], y: &[A]) -> f64 {
+        self.measure(x, y).0
+    }
+
+    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
+        both_slopes(self, x, y, dx, dy);
+    }
+
+    #[inline(always)]
+    fn measure(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        let distance = self.norm(x, y);
+        let scale = if SAFE.contains(&distance) {
+            1.0
+        } else {
+            2f64.powi(if distance < 1.0 { 500 } else { -600 })
+        };
+        let mut ties = 0.0;
+        if self.p == f64::INFINITY {
+            let difference = self.difference::<A>();
+            ties = x
+                .iter()
+                .zip(y)
+                .filter(|&(&x, &y)| difference(x, y).abs() == distance)
+                .count() as f64;
+        }
+        (
+            distance,
+            Slope(Kind::Lp(LpSlope {
+                distance,
+                scale,
+                ties,
+            })),
+        )
+    }
+
+    #[inline(always)]
+    fn add_slope(
+        &self,
+        slope: Slope<A::Real>,
+        side: Side,
+        scale: f64,
+        x: &[A],
+        y: &[A],
+        term: Term,
+        out: &mut [f64],
+        _: &mut [&mut [f64]; 2],
+    ) {
+        let signed = if side == Side::X { scale } else { -scale };
+        let difference = self.difference::<A>();
+        let Slope(Kind::Lp(LpSlope {
+            distance,
+            scale,
+            ties,
+        })) = slope
+        else {
+            return;
+        };
+        if distance == 0.0 {
+            return add_slopes(x, y, term, out, |_, _| 0.0);
+        }
+        let sign = move |z: f64| {
+            if z == 0.0 {
+                0.0
+            } else {
+                signed.copysign(signed * z)
+            }
+        };
+        if self.p == 2.0 {
+            let factor = signed / (distance * scale);
+            add_slopes(x, y, term, out, |x, y| difference(x, y) * scale * factor);
+        } else if self.p == 1.0 {
+            add_slopes(x, y, term, out, |x, y| sign(difference(x, y)));
+        } else if self.p == f64::INFINITY {
+            add_slopes(x, y, term, out, |x, y| {
+                let z = difference(x, y);
+                if z.abs() == distance {
+                    sign(z) / ties
+                } else {
+                    0.0
+                }
+            });
+        } else {
+            let power = self.p - 1.0;
+            add_slopes(x, y, term, out, |x, y| {
+                let z = difference(x, y);
+                sign(z) * (z.abs() / distance).powf(power)
+            });
+        }
+    }
+}
+
+impl<A: Scalar> Distance<A> for SquaredEuclidean {
+    fn distance(&self, x: &[A], y: &[A]) -> f64 {
+        self.measure(x, y).0
+    }
+
+    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
+        both_slopes(self, x, y, dx, dy);
+    }
+
+    #[inline(always)]
+    fn measure(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        (Lp::euclidean().square_sum(x, y, 1.0), Slope(Kind::Unknown))
+    }
+
+    #[inline(always)]
+    fn add_slope(
+        &self,
+        _: Slope<A::Real>,
+        side: Side,
+        scale: f64,
+        x: &[A],
+        y: &[A],
+        term: Term,
+        out: &mut [f64],
+        _: &mut [&mut [f64]; 2],
+    ) {
+        let factor = if side == Side::X {
+            2.0 * scale
+        } else {
+            -2.0 * scale
+        };
+        add_slopes(x, y, term, out, |x, y| factor * (x.wide() - y.wide()));
+    }
+}
+
+impl<A: Scalar> Distance<A> for CosineDistance {
+    fn distance(&self, x: &[A], y: &[A]) -> f64 {
+        self.measure(x, y).0
+    }
+
+    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
+        both_slopes(self, x, y, dx, dy);
+    }
+
+    #[inline(always)]
+    fn measure(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        let pair = cosine(x, y, 0.0);
+        (pair.distance, Slope(Kind::Cosine(pair)))
+    }
+
+    #[inline(always)]
+    fn add_slope(
+        &self,
+        slope: Slope<A::Real>,
+        side: Side,
+        scale: f64,
+        x: &[A],
+        y: &[A],
+        term: Term,
+        out: &mut [f64],
+        _: &mut [&mut [f64]; 2],
+    ) {
+        let Slope(Kind::Cosine(pair)) = slope else {
+            return;
+        };
+        match side {
+            Side::X => add_slopes(x, y, term, out, pair.first::<A>(-scale)),
+            Side::Y => add_slopes(x, y, term, out, pair.second::<A>(-scale)),
+        }
+    }
+}

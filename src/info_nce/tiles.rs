@@ -1,0 +1,362 @@
+//! Tiles of scores: how they lie in memory, and the sweeps over one of them.
+//!
+//! A tile holds the scores of one chunk of documents against one panel of queries, documents in rows: `tile[document][query]`. So a query is a lane,
+//! the sums over documents are vertical, and the tile is a panel of the matrix product that makes the query gradient (see `gemm.rs`).
+
+use std::ops::Range;
+
+use crate::kernels::exp;
+use crate::scalar::Scalar;
+use crate::simd::{Isa, Kernel};
+
+/// Documents `rows` of block `block`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    pub(super) block: usize,
+    pub(super) rows: Range<usize>,
+}
+
+/// How the scores of a pass are cut: queries in blocks of panels, documents in chunks, and as many chunks at a time as the workspace holds.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// Panels of queries in a block.
+    pub(super) panels: usize,
+    /// Documents in a full chunk.
+    pub(super) chunk: usize,
+    /// All chunks of all blocks.
+    pub(super) chunks: Vec<Chunk>,
+    /// Chunks whose scores are held at a time.
+    pub(super) slab: usize,
+}
+
+impl Layout {
+    /// Panels of queries in a block, at most: enough for the packing of the queries not to count.
+    const MOST_PANELS: usize = 32;
+    /// Below this the documents are read too often, and scoring twice is cheaper.
+    const LEAST_PANELS: usize = 2;
+
+    /// For `queries` against blocks of `documents`, within `limit` bytes. `whole` asks for all queries in one block, if they fit.
+    pub(super) fn new<A: Scalar>(
+        queries: usize,
+        documents: &[usize],
+        limit: usize,
+        whole: bool,
+    ) -> Self {
+        let most = documents.iter().copied().max().unwrap_or(0);
+        let chunk = if most >= 2048 {
+            256
+        } else if most >= 512 {
+            128
+        } else {
+            64
+        };
+        let mut chunks = Vec::new();
+        for (block, &documents) in documents.iter().enumerate() {
+            let starts = (0..documents).step_by(chunk);
+            chunks.extend(starts.map(|start| Chunk {
+                block,
+                rows: start..documents.min(start + chunk),
+            }));
+        }
+        let tiles = (limit / (chunk * A::PANEL * size_of::<A>())).max(1);
+        let all = queries.div_ceil(A::PANEL).max(1);
+        let count = chunks.len().max(1);
+        let fit = tiles / count;
+        let panels = if whole && all <= fit {
+            all
+        } else {
+            all.min(Self::MOST_PANELS)
+        };
+        if panels <= fit {
+            return Self {
+                panels,
+                chunk,
+                slab: count,
+                chunks,
+            };
+        }
+        if fit >= Self::LEAST_PANELS.min(panels) {
+            return Self {
+                panels: fit,
+                chunk,
+                slab: count,
+                chunks,
+            };
+        }
+        let panels = panels.min(8).min(tiles);
+        Self {
+            panels,
+            chunk,
+            slab: tiles / panels,
+            chunks,
+        }
+    }
+
+    /// Whether the scores of a block of queries are all held at a time.
+    pub(super) fn holds_rows(&self) -> bool {
+        self.slab >= self.chunks.len()
+    }
+
+    /// Numbers in a tile.
+    pub(super) fn tile<A: Scalar>(&self) -> usize {
+        self.chunk * A::PANEL
+    }
+
+    /// Queries in a block.
+    pub(super) fn queries<A: Scalar>(&self) -> usize {
+        self.panels * A::PANEL
+    }
+
+    /// The slabs of a block: ranges of chunks.
+    pub(super) fn slabs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (slab, all) = (self.slab, self.chunks.len());
+        (0..all)
+            .step_by(slab)
+            .map(move |start| start..all.min(start + slab))
+    }
+}
+
+/// From inner products to scores: every row times its document's factor; own positives out; the largest score of each lane.
+pub(super) struct Scale<'a, A> {
+    pub(super) tile: &'a mut [A],
+    /// The document's factor over τ.
+    pub(super) factors: &'a [A],
+    /// (row, lane) of the positives in this tile, which are not among the others.
+    pub(super) positives: &'a [(usize, usize)],
+    /// Lanes that hold a query; the rest get −∞.
+    pub(super) lanes: usize,
+    /// Receives the largest score of each lane.
+    pub(super) max: &'a mut [A],
+}
+
+impl<A: Scalar> Kernel for Scale<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        // A product that overflows stays a number: what is beyond is beyond every other score anyway.
+        let bound = A::max_value() / (A::one() + A::one());
+        let max = &mut self.max[..A::PANEL];
+        for (row, &factor) in self.tile.chunks_exact_mut(A::PANEL).zip(self.factors) {
+            for z in row.iter_mut() {
+                let scaled = *z * factor;
+                let scaled = if scaled > bound { bound } else { scaled };
+                *z = if scaled < -bound { -bound } else { scaled };
+            }
+        }
+        for &(row, lane) in self.positives {
+            self.tile[row * A::PANEL + lane] = A::neg_infinity();
+        }
+        if self.lanes < A::PANEL {
+            for row in self.tile.chunks_exact_mut(A::PANEL) {
+                row[self.lanes..].fill(A::neg_infinity());
+            }
+        }
+        max.fill(A::neg_infinity());
+        for (row, _) in self.tile.chunks_exact(A::PANEL).zip(self.factors) {
+            for (max, &z) in max.iter_mut().zip(row) {
+                *max = if z > *max { z } else { *max };
+            }
+        }
+    }
+}
+
+/// The sums of a tile, lane by lane.
+pub(super) struct Sums<'a, A> {
+    pub(super) tile: &'a [A],
+    /// What is subtracted from the scores of each lane.
+    pub(super) shifts: &'a [A],
+    /// Scores above which a candidate is counted in `above`.
+    pub(super) positives: &'a [A],
+    /// Σ e^(z − shift) of each lane, then Σ e^(z − shift)·(z − shift), then the number of candidates above the positive.
+    pub(super) out: &'a mut [f64],
+}
+
+/// Terms that are added in the precision of the scores before they go to a sum in `f64`.
+const RUN: usize = 8;
+
+impl<A: Scalar> Kernel for Sums<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (sums, rest) = self.out.split_at_mut(A::PANEL);
+        let (moments, above) = rest.split_at_mut(A::PANEL);
+        let (shifts, positives) = (&self.shifts[..A::PANEL], &self.positives[..A::PANEL]);
+        sums.fill(0.0);
+        moments.fill(0.0);
+        above.fill(0.0);
+        // 128 bytes hold a panel of either type; the arrays are as long as the wider panel.
+        let (mut sum, mut moment, mut count) = ([A::zero(); 32], [A::zero(); 32], [A::zero(); 32]);
+        let (sum, moment, count) = (
+            &mut sum[..A::PANEL],
+            &mut moment[..A::PANEL],
+            &mut count[..A::PANEL],
+        );
+        for run in self.tile.chunks(RUN * A::PANEL) {
+            sum.fill(A::zero());
+            moment.fill(A::zero());
+            count.fill(A::zero());
+            for row in run.chunks_exact(A::PANEL) {
+                for lane in 0..A::PANEL {
+                    let z = row[lane];
+                    let down = z - shifts[lane];
+                    let e = exp::<A, I>(down);
+                    sum[lane] += e;
+                    // Where e is 0 the score may be −∞, and the product NaN.
+                    moment[lane] += if e > A::zero() { e * down } else { e };
+                    count[lane] += if z > positives[lane] {
+                        A::one()
+                    } else {
+                        A::zero()
+                    };
+                }
+            }
+            for lane in 0..A::PANEL {
+                sums[lane] += sum[lane].wide();
+                moments[lane] += moment[lane].wide();
+                above[lane] += count[lane].wide();
+            }
+        }
+    }
+}
+
+/// The sums of a tile, document by document: those of the softmax over the queries.
+pub(super) struct ColumnSums<'a, A> {
+    pub(super) tile: &'a [A],
+    /// Receives (max, sum, moment) of each document.
+    pub(super) out: &'a mut [super::softmax::Partition],
+}
+
+impl<A: Scalar> Kernel for ColumnSums<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for (row, out) in self.tile.chunks_exact(A::PANEL).zip(self.out) {
+            let mut max = A::neg_infinity();
+            for &z in row {
+                max = if z > max { z } else { max };
+            }
+            let shift = if max == A::neg_infinity() {
+                A::zero()
+            } else {
+                max
+            };
+            let mut terms = [A::zero(); 32];
+            let mut moments = [A::zero(); 32];
+            for lane in 0..A::PANEL {
+                let down = row[lane] - shift;
+                let e = exp::<A, I>(down);
+                terms[lane] = e;
+                moments[lane] = if e > A::zero() { e * down } else { e };
+            }
+            let sum = terms.iter().map(|x| x.wide()).sum();
+            let moment = moments.iter().map(|x| x.wide()).sum();
+            let part = super::softmax::Partition {
+                max: max.wide(),
+                sum,
+                moment,
+            };
+            *out = out.merge(part);
+        }
+    }
+}
+
+/// The other softmax of the symmetric form, document by document.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a, A> {
+    pub(super) shifts: &'a [A],
+    pub(super) weights: &'a [A],
+}
+
+/// From scores to the gradient by the inner products.
+pub(super) struct Weigh<'a, A> {
+    pub(super) tile: &'a mut [A],
+    /// The document's factor over τ.
+    pub(super) factors: &'a [A],
+    /// What is subtracted from the scores of each lane.
+    pub(super) shifts: &'a [A],
+    /// What the exponentials of each lane are multiplied with.
+    pub(super) weights: &'a [A],
+    /// Whether `weights` is used; without a second softmax it is folded into the packed queries instead.
+    pub(super) row_weights: bool,
+    pub(super) columns: Option<Columns<'a, A>>,
+    /// (row, lane, value) of the positives in this tile.
+    pub(super) positives: &'a [(usize, usize, f64)],
+}
+
+impl<A: Scalar> Kernel for Weigh<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (shifts, weights) = (&self.shifts[..A::PANEL], &self.weights[..A::PANEL]);
+        for (document, (row, &factor)) in self
+            .tile
+            .chunks_exact_mut(A::PANEL)
+            .zip(self.factors)
+            .enumerate()
+        {
+            match self.columns {
+                None if !self.row_weights => {
+                    for (z, &shift) in row.iter_mut().zip(shifts) {
+                        *z = exp::<A, I>(*z - shift) * factor;
+                    }
+                }
+                None => {
+                    for (z, (&shift, &weight)) in row.iter_mut().zip(shifts.iter().zip(weights)) {
+                        *z = exp::<A, I>(*z - shift) * weight * factor;
+                    }
+                }
+                Some(columns) => {
+                    let (down, share) = (columns.shifts[document], columns.weights[document]);
+                    for (z, (&shift, &weight)) in row.iter_mut().zip(shifts.iter().zip(weights)) {
+                        let both =
+                            exp::<A, I>(*z - shift) * weight + exp::<A, I>(*z - down) * share;
+                        *z = both * factor;
+                    }
+                }
+            }
+        }
+        for &(row, lane, value) in self.positives {
+            self.tile[row * A::PANEL + lane] = A::narrow(value * self.factors[row].wide());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_keeps_the_limit_and_covers_every_document_once() {
+        for limit in [1 << 16, 1 << 20, 64 << 20] {
+            for (queries, documents) in [
+                (1, [1, 0]),
+                (64, [64, 7]),
+                (8192, [8192, 100]),
+                (65_536, [65_536, 0]),
+                (5, [3_000_000, 1]),
+            ] {
+                for whole in [false, true] {
+                    let layout = Layout::new::<f32>(queries, &documents, limit, whole);
+                    let bytes = layout.slab.min(layout.chunks.len())
+                        * layout.panels
+                        * layout.tile::<f32>()
+                        * 4;
+                    assert!(bytes <= limit, "{queries} {documents:?} {limit}: {bytes}");
+                    for (block, &documents) in documents.iter().enumerate() {
+                        let rows = layout
+                            .chunks
+                            .iter()
+                            .filter(|chunk| chunk.block == block)
+                            .flat_map(|chunk| chunk.rows.clone());
+                        assert!(rows.eq(0..documents));
+                    }
+                    assert!(layout.slabs().flatten().eq(0..layout.chunks.len()));
+                }
+            }
+        }
+    }
+}

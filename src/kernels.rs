@@ -1,0 +1,282 @@
+//! Lane-striped arithmetic over slices: sums of products, exponentials. Safe, generic, compiled once per instruction set.
+//!
+//! A sum is kept in [`LANES`] independent partial sums, which the compiler maps onto vector registers, and folded in a fixed
+//! order. The number of lanes does not depend on the instruction set, so neither does the order of the additions.
+
+use crate::scalar::{Element, Scalar};
+use crate::simd::Isa;
+use crate::wide::{Real, two_sum};
+
+/// Partial sums of one reduction: two vectors of eight `f64` with AVX-512, enough to hide the latency of an addition.
+pub(crate) const LANES: usize = 16;
+
+/// One reduction in progress.
+#[derive(Clone, Copy)]
+pub(crate) struct Stripe {
+    hi: [f64; LANES],
+    lo: [f64; LANES],
+}
+
+impl Stripe {
+    #[inline(always)]
+    pub(crate) fn zero() -> Self {
+        Self {
+            hi: [0.0; LANES],
+            lo: [0.0; LANES],
+        }
+    }
+
+    /// Adds `x·y` to the partial sum of a lane.
+    #[inline(always)]
+    pub(crate) fn add_product<A: Scalar>(&mut self, lane: usize, x: f64, y: f64) {
+        A::add_product(&mut self.hi[lane], &mut self.lo[lane], x, y);
+    }
+
+    /// Raises the partial maximum of a lane to a magnitude. In the order of the bit patterns a NaN is above infinity, and so stays.
+    #[inline(always)]
+    pub(crate) fn raise(&mut self, lane: usize, magnitude: f64) {
+        self.hi[lane] = f64::from_bits(self.hi[lane].to_bits().max(magnitude.to_bits()));
+    }
+
+    /// The sum of all lanes: halves added to halves.
+    #[inline(always)]
+    pub(crate) fn sum<A: Scalar>(self) -> A::Real {
+        let Self { mut hi, mut lo } = self;
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                let (sum, error) = two_sum(hi[lane], hi[lane + width]);
+                hi[lane] = sum;
+                lo[lane] += lo[lane + width] + error;
+            }
+            width /= 2;
+        }
+        // With an infinite partial sum the rounding errors are NaN and mean nothing.
+        A::Real::new(hi[0], if hi[0].is_finite() { lo[0] } else { 0.0 })
+    }
+
+    /// The largest of all lanes' magnitudes; NaN if one of them is.
+    #[inline(always)]
+    pub(crate) fn max(self) -> f64 {
+        f64::from_bits(self.hi.map(f64::to_bits).into_iter().fold(0, u64::max))
+    }
+}
+
+/// Walks two slices of equal length in stripes: `visit(lane, x, y)` for every pair of elements.
+#[inline(always)]
+pub(crate) fn striped<A: Copy>(x: &[A], y: &[A], mut visit: impl FnMut(usize, A, A)) {
+    let (x_chunks, x_rest) = x.as_chunks::<LANES>();
+    let (y_chunks, y_rest) = y.as_chunks::<LANES>();
+    for (x, y) in x_chunks.iter().zip(y_chunks) {
+        for lane in 0..LANES {
+            visit(lane, x[lane], y[lane]);
+        }
+    }
+    for (lane, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
+        visit(lane, x, y);
+    }
+}
+
+/// x·y.
+#[inline(always)]
+pub(crate) fn dot<A: Scalar>(x: &[A], y: &[A]) -> A::Real {
+    let mut sum = Stripe::zero();
+    striped(x, y, |lane, x, y| {
+        sum.add_product::<A>(lane, x.wide(), y.wide())
+    });
+    sum.sum::<A>()
+}
+
+/// The moments of two rows, from one read of each.
+#[derive(Clone, Copy)]
+pub(crate) struct Moments<R> {
+    pub(crate) xx: R,
+    pub(crate) xy: R,
+    pub(crate) yy: R,
+}
+
+/// x·x, x·y and y·y of the rows times `scale`, powers of two.
+#[inline(always)]
+pub(crate) fn moments<A: Scalar>(x: &[A], y: &[A], scale: [f64; 2]) -> Moments<A::Real> {
+    let (mut xx, mut xy, mut yy) = (Stripe::zero(), Stripe::zero(), Stripe::zero());
+    striped(x, y, |lane, x, y| {
+        let (x, y) = (x.wide() * scale[0], y.wide() * scale[1]);
+        xx.add_product::<A>(lane, x, x);
+        xy.add_product::<A>(lane, x, y);
+        yy.add_product::<A>(lane, y, y);
+    });
+    Moments {
+        xx: xx.sum::<A>(),
+        xy: xy.sum::<A>(),
+        yy: yy.sum::<A>(),
+    }
+}
+
+/// The largest magnitude; NaN if there is one.
+#[inline(always)]
+pub(crate) fn largest<A: Scalar>(x: &[A]) -> f64 {
+    let mut best = Stripe::zero();
+    striped(x, x, |lane, x, _| best.raise(lane, x.abs().wide()));
+    best.max()
+}
+
+/// eˣ for x ≤ 0, within one ulp (1.5 where a multiply-add is not fused); 0 where the result would be subnormal; NaN for NaN.
+///
+/// x = n·ln 2 + r with |r| ≤ ln 2 / 2, and eʳ by its Taylor polynomial, of which the part beyond 1 + r is small enough for its rounding not
+/// to count.
+#[inline(always)]
+pub(crate) fn exp<A: Scalar, I: Isa>(x: A) -> A {
+    let shifted = I::mul_add(x, A::LOG2_E, A::ROUND);
+    let n = shifted - A::ROUND;
+    let r = I::mul_add(-n, A::LN_2[1], I::mul_add(-n, A::LN_2[0], x));
+    let mut tail = A::zero();
+    for &coefficient in <A as Element>::EXP {
+        tail = I::mul_add(tail, r, coefficient);
+    }
+    let power = I::mul_add(tail * r, r, r) + A::one();
+    if x < A::EXP_MIN {
+        A::zero()
+    } else {
+        power * A::power_of_two(shifted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Kernel, Level, available, dispatch_at};
+
+    /// What the documentation of `exp` promises, in ulp.
+    fn exp_ulp(level: Level) -> f64 {
+        if level == Level::Portable { 1.5 } else { 1.0 }
+    }
+    /// `f64` sums of exact products of `f32`, and compensated sums of `f64`: a few roundings of the result in f64, with the terms' magnitudes.
+    const SUM: f64 = 4.0 * f64::EPSILON;
+
+    struct Exp<'a, A>(&'a mut [A]);
+    impl<A: Scalar> Kernel for Exp<'_, A> {
+        type Output = ();
+        #[inline(always)]
+        fn run<I: Isa>(self) {
+            for x in self.0 {
+                *x = exp::<A, I>(*x);
+            }
+        }
+    }
+
+    struct MomentsOf<'a, A>(&'a [A], &'a [A]);
+    impl<A: Scalar> Kernel for MomentsOf<'_, A> {
+        type Output = [f64; 4];
+        #[inline(always)]
+        fn run<I: Isa>(self) -> [f64; 4] {
+            let Moments { xx, xy, yy } = moments(self.0, self.1, [1.0; 2]);
+            [xx.value(), xy.value(), yy.value(), largest(self.0)]
+        }
+    }
+
+    #[test]
+    fn exp_is_within_one_ulp_in_f32() {
+        let arguments: Vec<f32> = (0..400_000)
+            .map(|i| -(i as f32) * 87.3 / 400_000.0)
+            .collect();
+        for level in available() {
+            let mut values = arguments.clone();
+            dispatch_at(level, Exp(&mut values));
+            for (&x, &found) in arguments.iter().zip(&values) {
+                let exact = f64::from(x).exp();
+                let ulp = 2f64.powi(exact.log2().floor() as i32 - 23);
+                assert!(
+                    (f64::from(found) - exact).abs() <= exp_ulp(level) * ulp,
+                    "{level:?}: exp({x}) = {found}, not {exact}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn exp_is_within_one_ulp_in_f64() {
+        let arguments: Vec<f64> = (0..200_000)
+            .map(|i| -f64::from(i) * 708.3 / 200_000.0)
+            .collect();
+        for level in available() {
+            let mut values = arguments.clone();
+            dispatch_at(level, Exp(&mut values));
+            for (&x, &found) in arguments.iter().zip(&values) {
+                let exact = x.exp();
+                let ulp = exact.next_up() - exact;
+                assert!(
+                    (found - exact).abs() <= exp_ulp(level) * ulp,
+                    "{level:?}: exp({x}) = {found}, not {exact}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn exp_of_the_ends_is_exact() {
+        for level in available() {
+            let mut values = [0.0_f32, -88.0, -1e30, f32::NEG_INFINITY, f32::NAN];
+            dispatch_at(level, Exp(&mut values));
+            assert_eq!(values[..4], [1.0, 0.0, 0.0, 0.0]);
+            assert!(values[4].is_nan());
+        }
+    }
+
+    fn check_moments<A: Scalar>() {
+        let x: Vec<A> = (0..75)
+            .map(|i| A::narrow((f64::from(i) * 0.7).sin()))
+            .collect();
+        let y: Vec<A> = (0..75)
+            .map(|i| A::narrow((f64::from(i) * 0.3 + 1.0).cos()))
+            .collect();
+        for length in 0..=2 * LANES + 1 {
+            naive_agrees(&x[..length], &y[..length]);
+        }
+        naive_agrees(&x, &y);
+    }
+
+    fn naive_agrees<A: Scalar>(x: &[A], y: &[A]) {
+        let pairs = || x.iter().zip(y).map(|(x, y)| (x.wide(), y.wide()));
+        let expected = [
+            pairs().map(|(x, _)| x * x).sum::<f64>(),
+            pairs().map(|(x, y)| x * y).sum(),
+            pairs().map(|(_, y)| y * y).sum(),
+            pairs().map(|(x, _)| x.abs()).fold(0.0, f64::max),
+        ];
+        for level in available() {
+            let found = dispatch_at(level, MomentsOf(x, y));
+            for (found, expected) in found.into_iter().zip(expected) {
+                let scale = x.len() as f64;
+                assert!(
+                    (found - expected).abs() <= SUM * scale,
+                    "{level:?}, length {}: {found} {expected}",
+                    x.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn moments_agree_with_naive_sums_at_every_length() {
+        check_moments::<f32>();
+        check_moments::<f64>();
+    }
+
+    #[test]
+    fn compensated_moments_keep_digits_that_a_plain_sum_loses() {
+        let x = [1.0, 1e16, 1.0, -1e16];
+        let y = [1.0; 4];
+        for level in available() {
+            assert_eq!(dispatch_at(level, MomentsOf(&x, &y))[1], 2.0);
+        }
+    }
+
+    #[test]
+    fn nan_is_never_lost_in_a_maximum() {
+        for at in 0..20 {
+            let mut x = [1.0_f32; 20];
+            x[at] = f32::NAN;
+            assert!(largest(&x).is_nan());
+        }
+    }
+}

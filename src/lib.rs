@@ -1,0 +1,89 @@
+//! Losses that train retrieval embedding models, each with its value and its analytic gradient over [`ndarray`] views.
+//!
+//! No autograd, no tensor type, no framework: the caller owns the arrays and the gradients, in `f32` or `f64`, of any layout.
+//!
+//! | loss | a row | formula |
+//! | --- | --- | --- |
+//! | [`CosineEmbeddingLoss`] | a labelled pair | match: 1 − cos(x, y); no match: max(0, cos(x, y) − margin) |
+//! | [`TripletMarginLoss`] | anchor, positive, negatives | max(0, margin + d(a, p) − d(a, n)) |
+//! | [`InfoNceLoss`] | a query and all its candidates | log Σⱼ exp(s(q, dⱼ)/τ) − s(q, d⁺)/τ |
+//!
+//! All are used through one trait, [`Loss`]; how to add another is told in the documentation of [`loss`].
+//!
+//! ```
+//! use contrastive::{InfoNceInput, InfoNceLoss, Loss, Want, Workspace};
+//! use ndarray::array;
+//!
+//! // One query a row, and its document in the same row; the other documents of the batch are its negatives.
+//! let queries = array![[1.0_f32, 0.2], [0.1, 1.0], [-1.0, 0.3]];
+//! let documents = array![[0.9_f32, 0.1], [0.0, 1.0], [-0.8, 0.5]];
+//! let input = InfoNceInput::new(queries.view(), documents.view());
+//! let loss = InfoNceLoss::new(0.05)?;
+//!
+//! // The short call allocates the gradient …
+//! let (value, mut gradient) = loss.value_and_gradient(input)?;
+//! assert_eq!(gradient.queries.dim(), (3, 2));
+//!
+//! // … a training loop keeps gradient and workspace from step to step. Gradients are overwritten, never accumulated.
+//! let mut workspace = Workspace::new();
+//! let again = loss.evaluate(input, Want::gradient(gradient.view_mut()), &mut workspace)?;
+//! assert_eq!(value, again);
+//! # Ok::<(), contrastive::Error>(())
+//! ```
+//!
+//! # In a training loop of another framework
+//!
+//! A loss is linear in its own gradient: with g = ∂L/∂q taken as a constant, Σ q⊙g has exactly the gradient g. So any autograd can carry it
+//! on: compute value and gradient here, and call `backward` on Σ q⊙g_q + Σ d⊙g_d there.
+//!
+//! # Numerics
+//!
+//! Finite input gives a finite loss and gradient (unless the exact one overflows), in the documented cases too: zero rows, zero distance,
+//! the kink of a hinge. Norms, inner products of rows and gradients are computed with twice the digits of the rows, so that
+//! nothing is lost near cosine 1 or near loss 0. NaN or infinity in a row gives NaN in the value.
+//!
+//! # Determinism
+//!
+//! Same machine, same build, same input: the same bits, for any number of threads, with and without the feature `rayon`. Blocks do
+//! not depend on threads, and sums are taken in a fixed order. Another instruction set may change the last bits; the
+//! environment variable `CONTRASTIVE_MAX_ISA` (`portable`, `avx2`, `avx512`), read once, caps it.
+//!
+//! # Features
+//!
+//! `rayon` (default): batches on all threads of the current rayon pool. Without it the same blocks run in sequence.
+
+mod blocks;
+mod cosine_embedding;
+mod distance;
+mod error;
+mod gemm;
+mod info_nce;
+mod kernels;
+pub mod loss;
+mod reduction;
+mod rows;
+mod scalar;
+mod simd;
+mod similarity;
+mod triplet_margin;
+mod wide;
+mod workspace;
+
+pub use cosine_embedding::{
+    CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss,
+    CosineEmbeddingOwnedGradient, CosineEmbeddingReport, PairLabel,
+};
+pub use distance::{CosineDistance, Distance, Lp, SquaredEuclidean};
+pub use error::Error;
+pub use info_nce::{
+    InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient, InfoNceReport, Targets,
+};
+pub use loss::{Loss, OwnedGradient, Want};
+pub use reduction::Reduction;
+pub use scalar::Scalar;
+pub use similarity::Similarity;
+pub use triplet_margin::{
+    TripletMarginGradient, TripletMarginInput, TripletMarginLoss, TripletMarginOwnedGradient,
+    TripletMarginReport,
+};
+pub use workspace::Workspace;

@@ -1,0 +1,176 @@
+//! How the losses of the rows become one number: L = Σᵢ wᵢ ℓᵢ / Z.
+
+use ndarray::ArrayView1;
+
+use crate::error::{Error, check};
+use crate::scalar::Scalar;
+
+/// The divisor Z of L = Σᵢ wᵢ ℓᵢ / Z. Without weights every wᵢ is 1.
+///
+/// ```
+/// use contrastive::{CosineEmbeddingInput, CosineEmbeddingLoss, Loss, PairLabel, Reduction};
+/// use ndarray::array;
+///
+/// let (x, y) = (array![[1.0, 0.0], [1.0, 0.0]], array![[0.0, 1.0], [0.0, 1.0]]);
+/// let labels = array![PairLabel::Match, PairLabel::NoMatch];
+/// let input = CosineEmbeddingInput::new(x.view(), y.view(), labels.view());
+/// let value = |reduction| CosineEmbeddingLoss::new(0.0)?.with_reduction(reduction)?.forward(input);
+///
+/// // The row losses are 1 and 0.
+/// assert_eq!(value(Reduction::Mean)?, 0.5);
+/// assert_eq!(value(Reduction::Sum)?, 1.0);
+/// assert_eq!(value(Reduction::MeanActive)?, 1.0);
+/// assert_eq!(value(Reduction::Over(8.0))?, 0.125);
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// Z = Σ wᵢ: the (weighted) mean. Weights must not be negative; if they are all zero the loss is 0. No rows at all are an error.
+    #[default]
+    Mean,
+    /// Z = 1. Any finite weights: with an upstream gradient per row as the weights this is the vector-Jacobian product, so that an outer
+    /// loss composes.
+    Sum,
+    /// Z = the weight of the rows whose loss is not zero; the loss is 0 if there are none. Otherwise as [`Mean`](Self::Mean).
+    MeanActive,
+    /// Z as given, positive and finite: for a shard of a batch, the rows or the weight of the whole batch. Any finite weights.
+    Over(f64),
+}
+
+impl Reduction {
+    /// Refuses a divisor that is not a positive number.
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        if let Self::Over(z) = self {
+            check(
+                "reduction",
+                "a positive, finite divisor",
+                z,
+                z > 0.0 && z.is_finite(),
+            )?;
+        }
+        Ok(self)
+    }
+
+    /// Checks the weights `[n]` of a batch whose rows are counted by `name`.
+    pub(crate) fn check_weights<A: Scalar>(
+        self,
+        name: &'static str,
+        rows: usize,
+        weights: Option<ArrayView1<'_, A>>,
+    ) -> Result<(), Error> {
+        let mean = matches!(self, Self::Mean | Self::MeanActive);
+        if mean && rows == 0 {
+            return Err(Error::EmptyBatch { name });
+        }
+        let Some(weights) = weights else {
+            return Ok(());
+        };
+        if weights.len() != rows {
+            return Err(Error::Shape {
+                name: "weights",
+                expected: vec![rows],
+                found: vec![weights.len()],
+            });
+        }
+        let expected = if mean {
+            "a finite weight, not negative"
+        } else {
+            "a finite weight"
+        };
+        for (row, &weight) in weights.iter().enumerate() {
+            let in_range = weight.is_finite() && (!mean || weight >= A::zero());
+            if !in_range {
+                return Err(Error::Weight {
+                    row,
+                    expected,
+                    found: weight.wide(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// 1/Z where it is known before the losses are; `None` for [`MeanActive`](Self::MeanActive). 0 if Z = 0.
+    pub(crate) fn scale<A: Scalar>(
+        self,
+        rows: usize,
+        weights: Option<ArrayView1<'_, A>>,
+    ) -> Option<f64> {
+        let z = match self {
+            Self::Mean => weights.map_or(rows as f64, |weights| total(weights)),
+            Self::Sum => 1.0,
+            Self::MeanActive => return None,
+            Self::Over(z) => z,
+        };
+        Some(reciprocal_or_zero(z))
+    }
+}
+
+/// 1/z; 0 for 0: a mean over no weight is 0.
+pub(crate) fn reciprocal_or_zero(z: f64) -> f64 {
+    if z == 0.0 { 0.0 } else { 1.0 / z }
+}
+
+fn total<A: Scalar>(weights: ArrayView1<'_, A>) -> f64 {
+    weights
+        .iter()
+        .fold(Sum::default(), |sum, w| sum.plus(w.wide()))
+        .value()
+}
+
+/// A compensated sum: the rounding error of each addition is kept beside the sum (Neumaier 1974).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sum {
+    sum: f64,
+    error: f64,
+}
+
+impl Sum {
+    #[inline(always)]
+    pub(crate) fn plus(self, x: f64) -> Self {
+        let (sum, error) = crate::wide::two_sum(self.sum, x);
+        Self {
+            sum,
+            error: self.error + error,
+        }
+    }
+
+    pub(crate) fn merge(self, other: Self) -> Self {
+        let joined = self.plus(other.sum);
+        Self {
+            error: joined.error + other.error,
+            ..joined
+        }
+    }
+
+    pub(crate) fn value(self) -> f64 {
+        // Once the sum has left the finite numbers its error is NaN and means nothing.
+        if self.sum.is_finite() {
+            self.sum + self.error
+        } else {
+            self.sum
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sum_keeps_what_a_plain_sum_loses() {
+        let sum = [1.0, 1e16, 1.0, -1e16]
+            .into_iter()
+            .fold(Sum::default(), Sum::plus);
+        assert_eq!(sum.value(), 2.0);
+    }
+
+    #[test]
+    fn infinite_sum_is_infinite_and_not_nan() {
+        assert_eq!(
+            Sum::default().plus(f64::INFINITY).plus(1.0).value(),
+            f64::INFINITY
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! The two element types, `f32` and `f64`, and what the kernels need to know of them.
+
+use std::fmt::{Debug, Display};
+
+use num_traits::{Float, NumAssign};
+
+use crate::wide::{DoubleDouble, Real, two_product, two_sum};
+
+/// The element type of embeddings and gradients: `f32` or `f64`. Sealed.
+///
+/// ```
+/// fn norm<A: contrastive::Scalar>(row: &[A]) -> A {
+///     row.iter().fold(A::zero(), |sum, &x| sum + x * x).sqrt()
+/// }
+/// assert_eq!(norm(&[3.0_f32, 4.0]), 5.0);
+/// ```
+pub trait Scalar: Element {}
+
+impl Scalar for f32 {}
+impl Scalar for f64 {}
+
+/// The private half of [`Scalar`].
+pub trait Element: Float + NumAssign + Debug + Display + Default + Send + Sync + 'static {
+    /// Sums and coefficients of rows: twice the digits of the rows.
+    type Real: Real;
+
+    /// How many elements of this type a panel of the matrix product is wide: 128 bytes.
+    const PANEL: usize = 128 / size_of::<Self>();
+    /// 1/ln 2, and ln 2 in two parts of which the first has trailing zeros, for the reduction of the exponent.
+    const LOG2_E: Self;
+    const LN_2: [Self; 2];
+    /// 1.5·2^(mantissa bits): adding it rounds to an integer in the low bits.
+    const ROUND: Self;
+    /// The least argument whose exponential is still a normal number.
+    const EXP_MIN: Self;
+    /// The Taylor coefficients of (eʳ − 1 − r)/r² on |r| ≤ ln 2 / 2, the highest power first.
+    const EXP: &'static [Self];
+    /// Below this value 1 − cos is taken from the difference of the rows.
+    const NEARLY_PARALLEL: f64;
+
+    fn wide(self) -> f64;
+    fn narrow(x: f64) -> Self;
+    /// Adds `x·y` to the sum `hi + lo`: compensated where `f64` has no more digits than the rows.
+    fn add_product(hi: &mut f64, lo: &mut f64, x: f64, y: f64);
+    /// `y − coefficient·x`, without cancellation of the product's digits.
+    fn residual(coefficient: Self::Real, x: f64, y: f64) -> f64;
+    /// 2ⁿ for the integer that `x = n + ROUND` has in its low bits.
+    fn power_of_two(x: Self) -> Self;
+}
+
+impl Element for f32 {
+    type Real = f64;
+    const LOG2_E: Self = std::f32::consts::LOG2_E;
+    const LN_2: [Self; 2] = [0.693_138_1, 9.058_001e-6];
+    const ROUND: Self = 12_582_912.0;
+    const EXP_MIN: Self = -87.336_54;
+    const EXP: &'static [Self] = &[
+        1.0 / 40_320.0,
+        1.0 / 5040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+    ];
+    const NEARLY_PARALLEL: f64 = 1e-4;
+
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+    #[inline(always)]
+    fn narrow(x: f64) -> Self {
+        x as f32
+    }
+    #[inline(always)]
+    fn add_product(hi: &mut f64, _: &mut f64, x: f64, y: f64) {
+        // The product of two f32 is exact in f64, so fusing would give the same bits.
+        *hi += x * y;
+    }
+    #[inline(always)]
+    fn residual(coefficient: f64, x: f64, y: f64) -> f64 {
+        y - coefficient * x
+    }
+    #[inline(always)]
+    fn power_of_two(x: Self) -> Self {
+        f32::from_bits(x.to_bits().wrapping_add(127) << 23)
+    }
+}
+
+impl Element for f64 {
+    type Real = DoubleDouble;
+    const LOG2_E: Self = std::f64::consts::LOG2_E;
+    const LN_2: [Self; 2] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10];
+    const ROUND: Self = 6_755_399_441_055_744.0;
+    const EXP_MIN: Self = -708.396_418_532_264_1;
+    const EXP: &'static [Self] = &[
+        1.0 / 87_178_291_200.0,
+        1.0 / 6_227_020_800.0,
+        1.0 / 479_001_600.0,
+        1.0 / 39_916_800.0,
+        1.0 / 3_628_800.0,
+        1.0 / 362_880.0,
+        1.0 / 40_320.0,
+        1.0 / 5040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+    ];
+    const NEARLY_PARALLEL: f64 = 1e-12;
+
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn narrow(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn add_product(hi: &mut f64, lo: &mut f64, x: f64, y: f64) {
+        let (product, product_error) = two_product(x, y);
+        let (sum, sum_error) = two_sum(*hi, product);
+        *hi = sum;
+        *lo += product_error + sum_error;
+    }
+    #[inline(always)]
+    fn residual(coefficient: DoubleDouble, x: f64, y: f64) -> f64 {
+        let (hi, lo) = coefficient.parts();
+        lo.mul_add(-x, hi.mul_add(-x, y))
+    }
+    #[inline(always)]
+    fn power_of_two(x: Self) -> Self {
+        f64::from_bits(x.to_bits().wrapping_add(1023) << 52)
+    }
+}

@@ -1,0 +1,317 @@
+//! Similarities of two rows with their gradients: the cosine, exact near ±1 and for every norm, and the dot product.
+
+use std::ops::Range;
+
+use crate::kernels::{Moments, Stripe, dot, largest, moments, striped};
+use crate::scalar::Scalar;
+use crate::wide::Real;
+
+/// How alike two embeddings are.
+///
+/// ```
+/// use contrastive::{InfoNceInput, InfoNceLoss, Loss, Similarity};
+/// use ndarray::array;
+///
+/// let (queries, documents) = (array![[2.0]], array![[3.0], [1.0]]);
+/// let input = InfoNceInput::new(queries.view(), documents.view());
+/// let dot: f64 = InfoNceLoss::new(1.0)?.with_similarity(Similarity::Dot).forward(input)?;
+/// assert!((dot - (-4.0_f64).exp().ln_1p()).abs() < 1e-15); // scores 6 and 2
+/// let cosine: f64 = InfoNceLoss::new(1.0)?.forward(input)?;
+/// assert!((cosine - 2.0_f64.ln()).abs() < 1e-15); // scores 1 and 1
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Similarity {
+    /// x·y / (‖x‖‖y‖), in [−1, 1]; 0 if a row is zero.
+    #[default]
+    Cosine,
+    /// x·y
+    Dot,
+}
+
+impl Similarity {
+    /// The similarity of two rows, ready to be differentiated.
+    #[inline(always)]
+    pub(crate) fn measure<A: Scalar>(self, x: &[A], y: &[A]) -> Pair<A::Real> {
+        match self {
+            Self::Cosine => Pair::Cosine(cosine(x, y, 0.0)),
+            Self::Dot => Pair::Dot(dot(x, y).value()),
+        }
+    }
+}
+
+/// A measured pair of rows.
+#[derive(Clone, Copy)]
+pub(crate) enum Pair<R> {
+    Cosine(Cosine<R>),
+    Dot(f64),
+}
+
+impl<R: Real> Pair<R> {
+    #[inline(always)]
+    pub(crate) fn similarity(self) -> f64 {
+        match self {
+            Self::Cosine(cosine) => cosine.cosine,
+            Self::Dot(dot) => dot,
+        }
+    }
+
+    /// `out` += `factor`·∂s/∂x
+    #[inline(always)]
+    pub(crate) fn add_first<A: Scalar<Real = R>>(
+        self,
+        factor: f64,
+        x: &[A],
+        y: &[A],
+        out: &mut [f64],
+    ) {
+        let rows = x.iter().zip(y);
+        match self {
+            Self::Cosine(pair) => {
+                let slope = pair.first::<A>(factor);
+                out.iter_mut()
+                    .zip(rows)
+                    .for_each(|(out, (&x, &y))| *out += slope(x, y));
+            }
+            Self::Dot(_) => out
+                .iter_mut()
+                .zip(rows)
+                .for_each(|(out, (_, &y))| *out += factor * y.wide()),
+        }
+    }
+
+    /// `out` = `factor`·∂s/∂y
+    #[inline(always)]
+    pub(crate) fn write_second<A: Scalar<Real = R>>(
+        self,
+        factor: f64,
+        x: &[A],
+        y: &[A],
+        out: &mut [A],
+    ) {
+        let rows = x.iter().zip(y);
+        match self {
+            Self::Cosine(pair) => {
+                let slope = pair.second::<A>(factor);
+                out.iter_mut()
+                    .zip(rows)
+                    .for_each(|(out, (&x, &y))| *out = A::narrow(slope(x, y)));
+            }
+            Self::Dot(_) => out
+                .iter_mut()
+                .zip(rows)
+                .for_each(|(out, (&x, _))| *out = A::narrow(factor * x.wide())),
+        }
+    }
+
+    /// `out` += `factor`·∂s/∂y
+    #[inline(always)]
+    pub(crate) fn add_second<A: Scalar<Real = R>>(
+        self,
+        factor: f64,
+        x: &[A],
+        y: &[A],
+        out: &mut [f64],
+    ) {
+        match self {
+            Self::Cosine(pair) => Self::Cosine(pair.swapped()).add_first(factor, y, x, out),
+            Self::Dot(_) => self.add_first(factor, y, x, out),
+        }
+    }
+}
+
+/// The cosine c of two rows x and y, and what its gradient needs.
+///
+/// ∂c/∂x = (y − (x·y / ‖x‖²)·x) / (‖x‖‖y‖), and with x and y exchanged. The coefficients come from sums with twice the
+/// digits of the rows, so that the difference loses nothing when the rows are nearly parallel.
+#[derive(Clone, Copy)]
+pub(crate) struct Cosine<R> {
+    /// Powers of two that bring the norms into range; 1 but for extreme rows.
+    scale: [f64; 2],
+    /// x·y/‖x‖² and x·y/‖y‖², of the scaled rows.
+    shares: [R; 2],
+    /// 1 / (‖x‖‖y‖), of the scaled rows; 0 if one of them is zero.
+    per_norms: f64,
+    /// c
+    pub(crate) cosine: f64,
+    /// 1 − c, to its own digits
+    pub(crate) distance: f64,
+}
+
+/// Sums of squares outside of this range may have lost digits to underflow, or overflowed.
+const SAFE: Range<f64> = 1e-280..1e280;
+
+/// The cosine of two rows. With `epsilon` > 0 it is added to both squared norms, as PyTorch does.
+#[inline(always)]
+pub(crate) fn cosine<A: Scalar>(x: &[A], y: &[A], epsilon: f64) -> Cosine<A::Real> {
+    let mut sums = moments(x, y, [1.0; 2]);
+    let mut scale = [1.0; 2];
+    if !(SAFE.contains(&sums.xx.value()) && SAFE.contains(&sums.yy.value())) {
+        scale = [
+            power_of_two_scale(x, epsilon),
+            power_of_two_scale(y, epsilon),
+        ];
+        sums = moments(x, y, scale);
+    }
+    let Moments { xx, xy, yy } = sums;
+    let xx = xx + A::Real::new(epsilon * scale[0] * scale[0], 0.0);
+    let yy = yy + A::Real::new(epsilon * scale[1] * scale[1], 0.0);
+    let norms = xx.sqrt() * yy.sqrt();
+    if norms.value() == 0.0 {
+        let zero = A::Real::new(0.0, 0.0);
+        return Cosine {
+            scale: [1.0; 2],
+            shares: [zero; 2],
+            per_norms: 0.0,
+            cosine: 0.0,
+            distance: 1.0,
+        };
+    }
+    let cosine = xy / norms;
+    let mut distance = (A::Real::new(1.0, 0.0) - cosine).value();
+    let shares = [xy / xx, xy / yy];
+    if distance < A::NEARLY_PARALLEL && epsilon == 0.0 {
+        // ‖y − (x·y/‖x‖²)·x‖² = ‖y‖²(1 − c)(1 + c)
+        let rest = residual_square::<A>(shares[0], x, y, scale);
+        distance = rest / (yy.value() * (1.0 + cosine.value()));
+    }
+    Cosine {
+        scale,
+        shares,
+        per_norms: 1.0 / norms.value(),
+        cosine: cosine.value(),
+        distance,
+    }
+}
+
+/// The power of two that brings the largest magnitude of a row near 1; 1 for a zero row and where an epsilon outweighs a small one.
+#[inline(always)]
+pub(crate) fn power_of_two_scale<A: Scalar>(row: &[A], epsilon: f64) -> f64 {
+    let largest = largest(row);
+    if largest == 0.0 || (epsilon > 0.0 && largest < 1.0) || !largest.is_finite() {
+        return 1.0;
+    }
+    // The exponent alone: subnormal rows get the largest power that is a number, which is enough for them.
+    let exponent = ((largest.to_bits() >> 52) as i64 - 1023).max(-1000);
+    f64::from_bits(((1023 - exponent) as u64) << 52)
+}
+
+#[inline(always)]
+fn residual_square<A: Scalar>(share: A::Real, x: &[A], y: &[A], scale: [f64; 2]) -> f64 {
+    let mut sum = Stripe::zero();
+    striped(x, y, |lane, x, y| {
+        let rest = A::residual(share, x.wide() * scale[0], y.wide() * scale[1]);
+        sum.add_product::<A>(lane, rest, rest);
+    });
+    sum.sum::<A>().value()
+}
+
+impl<R: Real> Cosine<R> {
+    /// One coordinate of `factor`·∂c/∂x, as a function of that coordinate of x and y.
+    #[inline(always)]
+    pub(crate) fn first<A: Scalar<Real = R>>(self, factor: f64) -> impl Fn(A, A) -> f64 {
+        let (share, [sx, sy]) = (self.shares[0], self.scale);
+        let factor = factor * self.per_norms * sx;
+        move |x, y| factor * A::residual(share, x.wide() * sx, y.wide() * sy)
+    }
+
+    /// One coordinate of `factor`·∂c/∂y.
+    #[inline(always)]
+    pub(crate) fn second<A: Scalar<Real = R>>(self, factor: f64) -> impl Fn(A, A) -> f64 {
+        let first = self.swapped().first::<A>(factor);
+        move |x, y| first(y, x)
+    }
+
+    #[inline(always)]
+    fn swapped(self) -> Self {
+        Self {
+            shares: [self.shares[1], self.shares[0]],
+            scale: [self.scale[1], self.scale[0]],
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of<A: Scalar>(x: &[f64], y: &[f64], factor: f64) -> (f64, Vec<f64>) {
+        let x: Vec<A> = x.iter().map(|&x| A::narrow(x * factor)).collect();
+        let y: Vec<A> = y.iter().map(|&y| A::narrow(y)).collect();
+        let cosine = cosine(&x, &y, 0.0);
+        let gradient = x
+            .iter()
+            .zip(&y)
+            .map(|(&x, &y)| cosine.first::<A>(factor)(x, y))
+            .collect();
+        (cosine.cosine, gradient)
+    }
+
+    #[test]
+    fn right_angle_is_exactly_zero_and_3_4_5_exactly_0_6() {
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 7.0], 0.0).cosine, 0.0);
+        assert_eq!(cosine(&[3.0_f32, 4.0], &[1.0, 0.0], 0.0).cosine, 0.6);
+    }
+
+    #[test]
+    fn every_norm_gives_the_same_cosine_and_a_gradient_scaled_inversely() {
+        let (x, y) = ([0.3, -1.2, 0.5], [1.0, 0.25, -0.75]);
+        let (expected, gradient) = of::<f64>(&x, &y, 1.0);
+        for factor in [1e-300, 1e-200, 1e150, 1e300] {
+            let (found, scaled) = of::<f64>(&x, &y, factor);
+            assert!((found - expected).abs() < 1e-15, "{factor}: {found}");
+            for (scaled, exact) in scaled.iter().zip(&gradient) {
+                assert!((scaled - exact).abs() < 1e-14, "{factor}");
+            }
+        }
+        let (single, _) = of::<f32>(&x, &y, 1.0);
+        for factor in [1e-30, 1e-20, 1e20, 1e30] {
+            let (found, _) = of::<f32>(&x, &y, factor);
+            assert!((found - single).abs() < 1e-7, "{factor}: {found}");
+        }
+    }
+
+    #[test]
+    fn zero_row_has_cosine_zero_and_no_gradient() {
+        let cosine = cosine(&[0.0, 0.0], &[1.0, 2.0], 0.0);
+        assert_eq!(
+            (
+                cosine.cosine,
+                cosine.distance,
+                cosine.first::<f64>(1.0)(0.0, 1.0)
+            ),
+            (0.0, 1.0, 0.0)
+        );
+        assert_eq!(cosine.second::<f64>(1.0)(0.0, 1.0), 0.0);
+    }
+
+    #[test]
+    fn nan_and_infinity_give_nan() {
+        for bad in [f64::NAN, f64::INFINITY] {
+            assert!(cosine(&[bad, 1.0], &[1.0, 2.0], 0.0).cosine.is_nan());
+            assert!(cosine(&[1.0, 1.0], &[1.0, bad], 0.0).distance.is_nan());
+        }
+    }
+
+    /// The exact distance is θ²/2 − θ⁴/24 for rows at a small angle θ.
+    #[test]
+    fn distance_of_nearly_parallel_rows_keeps_its_digits() {
+        for angle in [1e-2_f64, 1e-4, 1e-6, 1e-8, 1e-12] {
+            let exact = angle * angle / 2.0;
+            let found = cosine(&[1.0, 0.0], &[3.0, 3.0 * angle], 0.0).distance;
+            assert!(
+                (found - exact).abs() <= exact * angle * angle + exact * 1e-15,
+                "{angle}: {found} {exact}"
+            );
+        }
+        let step = f32::EPSILON;
+        let exact = f64::from(step).powi(2) / 8.0;
+        let found = cosine(&[1.0_f32, 1.0], &[1.0, 1.0 + step], 0.0).distance;
+        assert!(
+            (found / exact - 1.0).abs() < 1e-6,
+            "one ulp apart: {found} {exact}"
+        );
+    }
+}

@@ -1,0 +1,494 @@
+//! Triplet margin loss: an anchor closer to its positive than to its negatives, by a margin.
+
+use ndarray::{
+    Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut1, ArrayViewMut2,
+    ArrayViewMut3, Axis, s,
+};
+
+use crate::distance::{Distance, Lp, Side, Slope, Term};
+use crate::error::{Error, check};
+use crate::loss::{Loss, OwnedGradient, Want};
+use crate::reduction::Reduction;
+use crate::rows::{
+    self, Extent, Out, Outcome, RowLoss, Scratch, Stores, check_shape, contiguous, write_row,
+};
+use crate::scalar::Scalar;
+use crate::simd::Isa;
+use crate::workspace::Workspace;
+
+/// Asks of every triplet that the negative be farther from the anchor than the positive, by a margin.
+///
+/// With a distance d (Euclidean by default), for anchor a, positive p `[n, dim]` and negatives n₁ … n_K `[n, K, dim]`:
+///
+/// * ℓ = (1/K) Σₖ max(0, margin + d⁺ − dₖ⁻), with d⁺ = d(a, p) and dₖ⁻ = d(a, nₖ)
+/// * soft: ℓ = (1/K) Σₖ log(1 + exp(margin + d⁺ − dₖ⁻))
+/// * swap: dₖ⁻ = min(d(a, nₖ), d(p, nₖ)); on a tie the anchor's counts
+///
+/// Gradient: ∂ℓ/∂a = (1/K) Σₖ hₖ (∂d⁺/∂a − ∂dₖ⁻/∂a) and so on, where hₖ is 1 for an active triplet and 0 otherwise (the logistic function of the
+/// exponent for the soft form).
+///
+/// At the kink (margin + d⁺ = d⁻) the triplet is inactive. At distance zero the gradient of the distance is 0, where PyTorch has a spurious one
+/// of norm 1 (its ε = 1e-6 is available: [`Lp::with_epsilon`]). NaN in a row gives NaN.
+///
+/// Source: Schroff et al. 2015, <https://arxiv.org/abs/1503.03832>; swap: Balntas et al. 2016; soft margin: Hermans et al. 2017,
+/// <https://arxiv.org/abs/1703.07737>; `torch.nn.TripletMarginLoss`.
+///
+/// ```
+/// use contrastive::{Loss, TripletMarginInput, TripletMarginLoss};
+/// use ndarray::array;
+///
+/// let (anchor, positive, negative) = (array![[0.0, 0.0]], array![[3.0, 4.0]], array![[0.0, 2.0]]);
+/// let input = TripletMarginInput::new(anchor.view(), positive.view(), negative.view());
+///
+/// let (value, gradient) = TripletMarginLoss::new(1.0)?.value_and_gradient(input)?;
+/// assert_eq!(value, 4.0); // 1 + 5 − 2
+/// assert!((gradient.positive[[0, 1]] - 0.8_f64).abs() < 1e-15); // (0.6, 0.8), away from the anchor
+/// assert_eq!(gradient.negatives.index_axis(ndarray::Axis(1), 0), array![[0.0, -1.0]]);
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TripletMarginLoss<D = Lp> {
+    margin: f64,
+    soft: bool,
+    swap: bool,
+    distance: D,
+    reduction: Reduction,
+}
+
+impl TripletMarginLoss {
+    /// The hinge form with the Euclidean distance. PyTorch's default margin is 1.
+    ///
+    /// # Errors
+    /// If the margin is not positive and finite.
+    pub fn new(margin: f64) -> Result<Self, Error> {
+        let margin = check(
+            "margin",
+            "a positive, finite number",
+            margin,
+            margin > 0.0 && margin.is_finite(),
+        )?;
+        Ok(Self {
+            margin,
+            soft: false,
+            swap: false,
+            distance: Lp::euclidean(),
+            reduction: Reduction::default(),
+        })
+    }
+
+    /// The soft form log(1 + exp(margin + d⁺ − d⁻)), which never stops pulling. Its margin is usually 0.
+    ///
+    /// # Errors
+    /// If the margin is not finite.
+    pub fn soft(margin: f64) -> Result<Self, Error> {
+        let margin = check("margin", "a finite number", margin, margin.is_finite())?;
+        Ok(Self {
+            margin,
+            soft: true,
+            swap: false,
+            distance: Lp::euclidean(),
+            reduction: Reduction::default(),
+        })
+    }
+}
+
+impl<D> TripletMarginLoss<D> {
+    /// Another distance: [`Lp`], [`SquaredEuclidean`](crate::SquaredEuclidean), [`CosineDistance`](crate::CosineDistance), or your own
+    /// [`Distance`](crate::Distance).
+    pub fn with_distance<E>(self, distance: E) -> TripletMarginLoss<E> {
+        let Self {
+            margin,
+            soft,
+            swap,
+            reduction,
+            ..
+        } = self;
+        TripletMarginLoss {
+            margin,
+            soft,
+            swap,
+            distance,
+            reduction,
+        }
+    }
+
+    /// Whether the negative's distance is the smaller of those to the anchor and to the positive. Off by default.
+    #[must_use]
+    pub fn with_swap(self, swap: bool) -> Self {
+        Self { swap, ..self }
+    }
+
+    /// How the row losses become one number; the mean by default.
+    ///
+    /// # Errors
+    /// If the divisor of [`Reduction::Over`] is not positive and finite.
+    pub fn with_reduction(self, reduction: Reduction) -> Result<Self, Error> {
+        Ok(Self {
+            reduction: reduction.checked()?,
+            ..self
+        })
+    }
+}
+
+/// A batch of triplets.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TripletMarginInput<'a, A> {
+    /// The anchors, `[n, dim]`.
+    pub anchor: ArrayView2<'a, A>,
+    /// A positive for each anchor, `[n, dim]`.
+    pub positive: ArrayView2<'a, A>,
+    /// K negatives for each anchor, `[n, K, dim]`.
+    pub negatives: ArrayView3<'a, A>,
+    /// A weight for each anchor, `[n]`.
+    pub weights: Option<ArrayView1<'a, A>>,
+}
+
+impl<'a, A> TripletMarginInput<'a, A> {
+    /// One negative for each anchor: three arrays `[n, dim]`.
+    pub fn new(
+        anchor: ArrayView2<'a, A>,
+        positive: ArrayView2<'a, A>,
+        negative: ArrayView2<'a, A>,
+    ) -> Self {
+        Self::with_negatives(anchor, positive, negative.insert_axis(Axis(1)))
+    }
+
+    /// K negatives for each anchor, `[n, K, dim]`.
+    pub fn with_negatives(
+        anchor: ArrayView2<'a, A>,
+        positive: ArrayView2<'a, A>,
+        negatives: ArrayView3<'a, A>,
+    ) -> Self {
+        Self {
+            anchor,
+            positive,
+            negatives,
+            weights: None,
+        }
+    }
+
+    /// A weight for each anchor, `[n]`.
+    #[must_use]
+    pub fn with_weights(self, weights: ArrayView1<'a, A>) -> Self {
+        Self {
+            weights: Some(weights),
+            ..self
+        }
+    }
+}
+
+/// Views that receive the gradient of [`TripletMarginLoss`]; what is `None` is not computed.
+#[derive(Debug, Default)]
+pub struct TripletMarginGradient<'a, A> {
+    /// ∂L/∂anchor `[n, dim]`
+    pub anchor: Option<ArrayViewMut2<'a, A>>,
+    /// ∂L/∂positive `[n, dim]`
+    pub positive: Option<ArrayViewMut2<'a, A>>,
+    /// ∂L/∂negatives `[n, K, dim]`
+    pub negatives: Option<ArrayViewMut3<'a, A>>,
+}
+
+/// The gradient of [`TripletMarginLoss`] in arrays of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TripletMarginOwnedGradient<A> {
+    /// ∂L/∂anchor `[n, dim]`
+    pub anchor: Array2<A>,
+    /// ∂L/∂positive `[n, dim]`
+    pub positive: Array2<A>,
+    /// ∂L/∂negatives `[n, K, dim]`
+    pub negatives: Array3<A>,
+}
+
+impl<A: Scalar> OwnedGradient for TripletMarginOwnedGradient<A> {
+    type Input<'a> = TripletMarginInput<'a, A>;
+    type Views<'a> = TripletMarginGradient<'a, A>;
+
+    fn zeros(input: TripletMarginInput<'_, A>) -> Self {
+        Self {
+            anchor: Array2::zeros(input.anchor.dim()),
+            positive: Array2::zeros(input.positive.dim()),
+            negatives: Array3::zeros(input.negatives.dim()),
+        }
+    }
+
+    fn view_mut(&mut self) -> TripletMarginGradient<'_, A> {
+        TripletMarginGradient {
+            anchor: Some(self.anchor.view_mut()),
+            positive: Some(self.positive.view_mut()),
+            negatives: Some(self.negatives.view_mut()),
+        }
+    }
+}
+
+/// What a batch of triplets looked like. A mean over no triplets is NaN.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct TripletMarginReport {
+    /// The share of triplets whose loss is not zero.
+    pub active: f64,
+    /// The mean d⁺.
+    pub positive_distance: f64,
+    /// The mean d⁻, after swapping.
+    pub negative_distance: f64,
+}
+
+impl<A: Scalar, D: Distance<A>> Loss<A> for TripletMarginLoss<D> {
+    type Input<'a> = TripletMarginInput<'a, A>;
+    type Gradient<'a> = TripletMarginGradient<'a, A>;
+    type OwnedGradient = TripletMarginOwnedGradient<A>;
+    type Report = TripletMarginReport;
+
+    fn evaluate(
+        &self,
+        input: TripletMarginInput<'_, A>,
+        want: Want<'_, A, TripletMarginGradient<'_, A>, TripletMarginReport>,
+        _: &mut Workspace<A>,
+    ) -> Result<A, Error> {
+        let (n, dim) = input.anchor.dim();
+        let k = input.negatives.dim().1;
+        self.check(&input, &want)?;
+        let extent = Extent {
+            rows: n,
+            row_bytes: (2 + k) * dim * size_of::<A>(),
+        };
+        let pass = Pass { loss: self, input };
+        let gradient = want
+            .gradient
+            .map(|gradient| (gradient.anchor, gradient.positive, gradient.negatives));
+        let (value, totals) = rows::evaluate(
+            &pass,
+            extent,
+            self.reduction,
+            input.weights,
+            gradient,
+            want.rows,
+        );
+        if let Some(report) = want.report {
+            let [active, positive, negative, _] = totals.tally;
+            let triplets = (n * k) as f64;
+            *report = TripletMarginReport {
+                active: active / triplets,
+                positive_distance: positive / n as f64,
+                negative_distance: negative / triplets,
+            };
+        }
+        Ok(value)
+    }
+}
+
+impl<D> TripletMarginLoss<D> {
+    fn check<A: Scalar>(
+        &self,
+        input: &TripletMarginInput<'_, A>,
+        want: &Want<'_, A, TripletMarginGradient<'_, A>, TripletMarginReport>,
+    ) -> Result<(), Error> {
+        let (n, dim) = input.anchor.dim();
+        let k = input.negatives.dim().1;
+        check_shape("positive", &[n, dim], input.positive.shape())?;
+        check_shape("negatives", &[n, k.max(1), dim], input.negatives.shape())?;
+        self.reduction.check_weights("anchor", n, input.weights)?;
+        if let Some(rows) = &want.rows {
+            check_shape("rows", &[n], rows.shape())?;
+        }
+        if let Some(TripletMarginGradient {
+            anchor,
+            positive,
+            negatives,
+        }) = &want.gradient
+        {
+            for (name, view) in [("gradient.anchor", anchor), ("gradient.positive", positive)] {
+                view.as_ref()
+                    .map_or(Ok(()), |view| check_shape(name, &[n, dim], view.shape()))?;
+            }
+            let view = negatives.as_ref();
+            view.map_or(Ok(()), |view| {
+                check_shape("gradient.negatives", &[n, k, dim], view.shape())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The loss of one triplet, and its derivative by d⁺ − d⁻.
+    #[inline(always)]
+    fn of(&self, positive: f64, negative: f64) -> (f64, f64) {
+        let excess = self.margin + (positive - negative);
+        if !self.soft {
+            return if excess <= 0.0 {
+                (0.0, 0.0)
+            } else {
+                (excess, 1.0)
+            };
+        }
+        // log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)
+        let small = (-excess.abs()).exp();
+        let slope = if excess > 0.0 { 1.0 } else { small } / (1.0 + small);
+        (excess.max(0.0) + small.ln_1p() + 0.0 * excess, slope)
+    }
+}
+
+struct Pass<'l, 'a, A, D> {
+    loss: &'l TripletMarginLoss<D>,
+    input: TripletMarginInput<'a, A>,
+}
+
+/// The gradient views of a block of triplets.
+type Views<'g, A> = (
+    Option<ArrayViewMut2<'g, A>>,
+    Option<ArrayViewMut2<'g, A>>,
+    Option<ArrayViewMut3<'g, A>>,
+);
+
+impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A, D> {
+    #[inline(always)]
+    fn row<I: Isa>(
+        &self,
+        row: usize,
+        mut out: Option<Out<'_, Views<'g, A>>>,
+        scratch: &mut Scratch,
+    ) -> Outcome {
+        let Self {
+            loss: TripletMarginLoss { distance, .. },
+            input,
+        } = self;
+        let (mut anchor_spare, mut positive_spare) = (Vec::new(), Vec::new());
+        let anchor = contiguous(input.anchor.row(row), &mut anchor_spare);
+        let positive = contiguous(input.positive.row(row), &mut positive_spare);
+        let (near, near_slope) = distance.measure(anchor, positive);
+        let (k, per_k) = (self.negatives(), 1.0 / self.negatives() as f64);
+        let [to_anchor, to_positive, to_negative, dx, dy] =
+            &mut scratch.rows(anchor.len(), out.is_some());
+        let spare = &mut [&mut **dx, &mut **dy];
+
+        let mut outcome = Outcome {
+            loss: 0.0,
+            tally: [0.0, near, 0.0, 0.0],
+        };
+        let (mut pull, mut anchor_term, mut positive_term) = (0.0, Term::First, Term::First);
+        for k in 0..k {
+            let mut negative_spare = Vec::new();
+            let negative = contiguous(
+                input.negatives.slice_move(s![row, k, ..]),
+                &mut negative_spare,
+            );
+            let Farther {
+                distance: far,
+                slope,
+                swapped,
+            } = self.farther(anchor, positive, negative);
+            let (loss, weight) = self.loss.of(near, far);
+            outcome.loss += loss * per_k;
+            outcome.tally[0] += f64::from(loss != 0.0);
+            outcome.tally[2] += far;
+            let Some(out) = &mut out else { continue };
+            let factor = -out.scale * weight * per_k;
+            pull -= factor;
+            let from = if swapped { positive } else { anchor };
+            if let Some(views) = &mut out.views.2 {
+                let slopes = |wide: &mut [f64]| {
+                    distance.add_slope(
+                        slope,
+                        Side::Y,
+                        factor,
+                        from,
+                        negative,
+                        Term::First,
+                        wide,
+                        spare,
+                    )
+                };
+                write_wide(
+                    views.slice_mut(s![out.row, k, ..]),
+                    out.stores,
+                    factor,
+                    to_negative,
+                    slopes,
+                );
+            }
+            if factor != 0.0 {
+                let (target, term) = if swapped {
+                    (&mut **to_positive, &mut positive_term)
+                } else {
+                    (&mut **to_anchor, &mut anchor_term)
+                };
+                distance.add_slope(slope, Side::X, factor, from, negative, *term, target, spare);
+                *term = Term::Further;
+            }
+        }
+        if let Some(Out {
+            views, row, stores, ..
+        }) = out
+        {
+            let sides = [
+                (&mut views.0, Side::X, to_anchor, anchor_term),
+                (&mut views.1, Side::Y, to_positive, positive_term),
+            ];
+            for (view, side, target, term) in sides {
+                if let Some(view) = view {
+                    let slopes = |wide: &mut [f64]| {
+                        distance
+                            .add_slope(near_slope, side, pull, anchor, positive, term, wide, spare)
+                    };
+                    write_wide(view.row_mut(row), stores, pull, target, slopes);
+                }
+            }
+        }
+        outcome
+    }
+}
+
+/// What counts as the distance to a negative.
+struct Farther<R> {
+    distance: f64,
+    slope: Slope<R>,
+    /// Whether it is the positive's.
+    swapped: bool,
+}
+
+impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
+    fn negatives(&self) -> usize {
+        self.input.negatives.dim().1
+    }
+
+    #[inline(always)]
+    fn farther(&self, anchor: &[A], positive: &[A], negative: &[A]) -> Farther<A::Real> {
+        let (distance, slope) = self.loss.distance.measure(anchor, negative);
+        if self.loss.swap {
+            let (other, other_slope) = self.loss.distance.measure(positive, negative);
+            if other < distance || other.is_nan() {
+                return Farther {
+                    distance: other,
+                    slope: other_slope,
+                    swapped: true,
+                };
+            }
+        }
+        Farther {
+            distance,
+            slope,
+            swapped: false,
+        }
+    }
+}
+
+/// Computes a gradient row in `wide` and writes it; zeros, without computing, if its factor is zero.
+#[inline(always)]
+fn write_wide<A: Scalar>(
+    row: ArrayViewMut1<'_, A>,
+    stores: Stores,
+    factor: f64,
+    wide: &mut [f64],
+    compute: impl FnOnce(&mut [f64]),
+) {
+    if factor != 0.0 {
+        compute(wide);
+    }
+    write_row(row, stores, |range, out| {
+        if factor == 0.0 {
+            return out.fill(A::zero());
+        }
+        for (out, &x) in out.iter_mut().zip(&wide[range]) {
+            *out = A::narrow(x);
+        }
+    });
+}
