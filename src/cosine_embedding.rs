@@ -222,6 +222,16 @@ pub struct CosineEmbeddingOwnedGradient<A> {
     pub y: Array2<A>,
 }
 
+impl<A> CosineEmbeddingOwnedGradient<A> {
+    /// Views of all arrays.
+    pub fn view_mut(&mut self) -> CosineEmbeddingGradient<'_, A> {
+        CosineEmbeddingGradient {
+            x: Some(self.x.view_mut()),
+            y: Some(self.y.view_mut()),
+        }
+    }
+}
+
 impl<A: Scalar> OwnedGradient for CosineEmbeddingOwnedGradient<A> {
     type Input<'a> = CosineEmbeddingInput<'a, A>;
     type Views<'a> = CosineEmbeddingGradient<'a, A>;
@@ -234,10 +244,7 @@ impl<A: Scalar> OwnedGradient for CosineEmbeddingOwnedGradient<A> {
     }
 
     fn view_mut(&mut self) -> CosineEmbeddingGradient<'_, A> {
-        CosineEmbeddingGradient {
-            x: Some(self.x.view_mut()),
-            y: Some(self.y.view_mut()),
-        }
+        self.view_mut()
     }
 }
 
@@ -341,7 +348,7 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
         let x = contiguous(self.input.x.row(row), &mut x_spare);
         let y = contiguous(self.input.y.row(row), &mut y_spare);
         let label = self.input.labels[row];
-        let pair = cosine(x, y, self.loss.epsilon);
+        let pair = cosine::<A, I>(x, y, self.loss.epsilon);
         let (loss, slope) = self.hinge(label, pair.cosine, pair.distance);
         if let Some(Out {
             views: (gx, gy),
@@ -355,14 +362,14 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
                 write_row(
                     gx.row_mut(row),
                     stores,
-                    pairwise(factor, x, y, pair.first::<A>(factor)),
+                    pairwise(factor, x, y, pair.first::<A, I>(factor)),
                 );
             }
             if let Some(gy) = gy {
                 write_row(
                     gy.row_mut(row),
                     stores,
-                    pairwise(factor, x, y, pair.second::<A>(factor)),
+                    pairwise(factor, x, y, pair.second::<A, I>(factor)),
                 );
             }
         }

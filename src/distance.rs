@@ -3,6 +3,7 @@
 use crate::error::{Error, check};
 use crate::kernels::{Stripe, striped};
 use crate::scalar::Scalar;
+use crate::simd::{Isa, LANES, Portable};
 use crate::similarity::{Cosine, cosine};
 use crate::wide::Real;
 
@@ -43,7 +44,7 @@ pub trait Distance<A: Scalar>: Sync {
     /// The distance, with what its gradient needs besides the rows.
     #[doc(hidden)]
     #[inline(always)]
-    fn measure(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         (self.distance(x, y), Slope(Kind::Unknown))
     }
 
@@ -54,7 +55,7 @@ pub trait Distance<A: Scalar>: Sync {
         reason = "one call per gradient row; a struct would be built and taken apart at once"
     )]
     #[inline(always)]
-    fn add_slope(
+    fn add_slope<I: Isa>(
         &self,
         _: Slope<A::Real>,
         side: Side,
@@ -213,6 +214,11 @@ pub enum Side {
     Y,
 }
 
+/// A distance of the crate by itself, outside of a pass.
+fn measured<A: Scalar>(distance: &impl Distance<A>, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+    distance.measure::<Portable>(x, y)
+}
+
 /// Both gradients of a distance of the crate, which takes no spare rows.
 fn both_slopes<A: Scalar>(
     distance: &impl Distance<A>,
@@ -221,9 +227,9 @@ fn both_slopes<A: Scalar>(
     dx: &mut [f64],
     dy: &mut [f64],
 ) {
-    let (_, slope) = distance.measure(x, y);
+    let (_, slope) = measured(distance, x, y);
     for (side, out) in [(Side::X, dx), (Side::Y, dy)] {
-        distance.add_slope(
+        distance.add_slope::<Portable>(
             slope,
             side,
             1.0,
@@ -278,29 +284,50 @@ impl Lp {
         move |x, y| x.wide() - y.wide() + epsilon
     }
 
+    /// Sixteen coordinates of the difference, of which only `count` are there; 0 in the others.
+    #[inline(always)]
+    fn differences<I: Isa>(self) -> impl Fn(I::Wide, I::Wide, usize) -> I::Wide {
+        let epsilon = I::splat(self.epsilon);
+        move |x, y, count| {
+            let z = I::add(I::sub(x, y), epsilon);
+            if count == LANES {
+                return z;
+            }
+            let mut lanes = I::to_array(z);
+            lanes[count..].fill(0.0);
+            I::from_f64(&lanes)
+        }
+    }
+
     #[inline(always)]
     fn largest<A: Scalar>(self, x: &[A], y: &[A]) -> f64 {
-        let (mut stripe, difference) = (Stripe::zero(), self.difference::<A>());
-        striped(x, y, |lane, x, y| {
-            stripe.raise(lane, difference(x, y).abs())
-        });
-        stripe.max()
+        let difference = self.difference::<A>();
+        let bits = x
+            .iter()
+            .zip(y)
+            .map(|(&x, &y)| difference(x, y).abs().to_bits());
+        // In the order of the bit patterns a NaN is above infinity, and so stays.
+        f64::from_bits(bits.fold(0, u64::max))
     }
 
-    /// Σ f(zᵢ·scale)²
+    /// Σ (zᵢ·scale)²
     #[inline(always)]
-    fn square_sum<A: Scalar>(self, x: &[A], y: &[A], scale: f64) -> f64 {
-        let (mut stripe, difference) = (Stripe::zero(), self.difference::<A>());
-        striped(x, y, |lane, x, y| {
-            let z = difference(x, y) * scale;
-            stripe.add_product::<A>(lane, z, z);
+    fn square_sum<A: Scalar, I: Isa>(self, x: &[A], y: &[A], scale: f64) -> f64 {
+        let (mut sum, differences, scale) = (
+            Stripe::<I>::zero(),
+            self.differences::<I>(),
+            I::splat(scale),
+        );
+        striped::<A, I>(x, y, |x, y, count| {
+            let z = I::mul(differences(x, y, count), scale);
+            sum.add_product::<A>(z, z);
         });
-        stripe.sum::<A>().value()
+        sum.sum::<A>().value()
     }
 
     #[inline(always)]
-    fn euclidean_norm<A: Scalar>(self, x: &[A], y: &[A]) -> f64 {
-        let sum = self.square_sum(x, y, 1.0);
+    fn euclidean_norm<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> f64 {
+        let sum = self.square_sum::<A, I>(x, y, 1.0);
         if SAFE.contains(&sum) || sum == 0.0 && size_of::<A>() < size_of::<f64>() {
             return sum.sqrt();
         }
@@ -313,44 +340,44 @@ impl Lp {
         } else {
             2f64.powi(-600)
         };
-        self.square_sum(x, y, scale).sqrt() / scale
+        self.square_sum::<A, I>(x, y, scale).sqrt() / scale
     }
 
     /// Σ |zᵢ|, and Σ (|zᵢ|/largest)ᵖ for the other exponents.
     #[inline(always)]
-    fn power_sum<A: Scalar>(self, x: &[A], y: &[A], largest: f64) -> f64 {
-        let (mut stripe, difference) = (Stripe::zero(), self.difference::<A>());
-        striped(x, y, |lane, x, y| {
-            let z = difference(x, y).abs();
-            let power = if self.p == 1.0 {
-                z
-            } else {
-                (z / largest).powf(self.p)
+    fn power_sum<A: Scalar, I: Isa>(self, x: &[A], y: &[A], largest: f64) -> f64 {
+        let (mut sum, differences, one) =
+            (Stripe::<I>::zero(), self.differences::<I>(), I::splat(1.0));
+        striped::<A, I>(x, y, |x, y, count| {
+            let z = differences(x, y, count);
+            let power = match self.p {
+                1.0 => I::map(z, f64::abs),
+                p => I::map(z, |z| (z.abs() / largest).powf(p)),
             };
-            stripe.add_product::<A>(lane, power, 1.0);
+            sum.add_product::<A>(power, one);
         });
-        stripe.sum::<A>().value()
+        sum.sum::<A>().value()
     }
 
     #[inline(always)]
-    fn norm<A: Scalar>(self, x: &[A], y: &[A]) -> f64 {
+    fn norm<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> f64 {
         if self.p == 2.0 {
-            return self.euclidean_norm(x, y);
+            return self.euclidean_norm::<A, I>(x, y);
         }
         if self.p == 1.0 {
-            return self.power_sum(x, y, 1.0);
+            return self.power_sum::<A, I>(x, y, 1.0);
         }
         let largest = self.largest(x, y);
         if largest == 0.0 || !largest.is_finite() || self.p == f64::INFINITY {
             return largest;
         }
-        largest * self.power_sum(x, y, largest).powf(1.0 / self.p)
+        largest * self.power_sum::<A, I>(x, y, largest).powf(1.0 / self.p)
     }
 }
 
 impl<A: Scalar> Distance<A> for Lp {
     fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        self.measure(x, y).0
+        measured(self, x, y).0
     }
 
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
@@ -358,8 +385,8 @@ impl<A: Scalar> Distance<A> for Lp {
     }
 
     #[inline(always)]
-    fn measure(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        let distance = self.norm(x, y);
+    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        let distance = self.norm::<A, I>(x, y);
         let scale = if SAFE.contains(&distance) {
             1.0
         } else {
@@ -385,7 +412,7 @@ impl<A: Scalar> Distance<A> for Lp {
     }
 
     #[inline(always)]
-    fn add_slope(
+    fn add_slope<I: Isa>(
         &self,
         slope: Slope<A::Real>,
         side: Side,
@@ -442,7 +469,7 @@ impl<A: Scalar> Distance<A> for Lp {
 
 impl<A: Scalar> Distance<A> for SquaredEuclidean {
     fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        self.measure(x, y).0
+        measured(self, x, y).0
     }
 
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
@@ -450,12 +477,15 @@ impl<A: Scalar> Distance<A> for SquaredEuclidean {
     }
 
     #[inline(always)]
-    fn measure(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        (Lp::euclidean().square_sum(x, y, 1.0), Slope(Kind::Unknown))
+    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        (
+            Lp::euclidean().square_sum::<A, I>(x, y, 1.0),
+            Slope(Kind::Unknown),
+        )
     }
 
     #[inline(always)]
-    fn add_slope(
+    fn add_slope<I: Isa>(
         &self,
         _: Slope<A::Real>,
         side: Side,
@@ -477,7 +507,7 @@ impl<A: Scalar> Distance<A> for SquaredEuclidean {
 
 impl<A: Scalar> Distance<A> for CosineDistance {
     fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        self.measure(x, y).0
+        measured(self, x, y).0
     }
 
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
@@ -485,13 +515,13 @@ impl<A: Scalar> Distance<A> for CosineDistance {
     }
 
     #[inline(always)]
-    fn measure(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        let pair = cosine(x, y, 0.0);
+    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        let pair = cosine::<A, I>(x, y, 0.0);
         (pair.distance, Slope(Kind::Cosine(pair)))
     }
 
     #[inline(always)]
-    fn add_slope(
+    fn add_slope<I: Isa>(
         &self,
         slope: Slope<A::Real>,
         side: Side,
@@ -506,8 +536,8 @@ impl<A: Scalar> Distance<A> for CosineDistance {
             return;
         };
         match side {
-            Side::X => add_slopes(x, y, term, out, pair.first::<A>(-scale)),
-            Side::Y => add_slopes(x, y, term, out, pair.second::<A>(-scale)),
+            Side::X => add_slopes(x, y, term, out, pair.first::<A, I>(-scale)),
+            Side::Y => add_slopes(x, y, term, out, pair.second::<A, I>(-scale)),
         }
     }
 }

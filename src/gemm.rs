@@ -209,16 +209,54 @@ unsafe fn tile<A: Element, V: Lanes<A>, const ROWS: usize>(
     row: usize,
     column: usize,
 ) -> usize {
-    // SAFETY: all offsets address elements (s, i, l) with s < segments, i < m, l < k of A, (s·k + l, j) with j < PANEL of the panel, and (i, j) with
-    // j < width of C, which the caller vouches for; strips are 2·COUNT wide and PANEL is a multiple of that.
+    // SAFETY: passed on; C has the rows `row..row + ROWS` and the columns that are written.
+    unsafe {
+        let sums = accumulate::<A, V, ROWS>(task, row, column);
+        let [c_row, c_column] = task.c_strides;
+        let c = task
+            .c
+            .offset(row as isize * c_row + column as isize * c_column);
+        if c_column != 1 || column + 2 * V::COUNT > task.width {
+            // A copy, because the loop in there takes an address, and the sums must stay in registers.
+            let sums = sums;
+            scatter::<A, V, ROWS>(task, &sums, c, column);
+            return ROWS;
+        }
+        for (i, sum) in sums.into_iter().enumerate() {
+            let c = c.offset(i as isize * c_row);
+            for (half, sum) in sum.into_iter().enumerate() {
+                let c = c.add(half * V::COUNT);
+                let sum = if task.write == Write::Add {
+                    V::load(c).add(sum)
+                } else {
+                    sum
+                };
+                sum.store(c);
+            }
+        }
+    }
+    ROWS
+}
+
+/// The sums of a tile, in registers.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn accumulate<A: Element, V: Lanes<A>, const ROWS: usize>(
+    task: &Task<A>,
+    row: usize,
+    column: usize,
+) -> [[V; 2]; ROWS] {
+    // SAFETY: all offsets address elements (s, i, l) with s < segments, i < m, l < k of A, and
+    // (s·k + l, j) with j < PANEL of the panel, because strips are 2·COUNT wide and PANEL is a multiple of that.
     unsafe {
         let [segment_stride, row_stride, step] = task.a_strides;
         let mut b = task.b.add(column);
         let mut sums = [[V::splat(A::zero()); 2]; ROWS];
         for segment in 0..task.segments {
-            let mut a = task
-                .a
-                .wrapping_offset(segment as isize * segment_stride + row as isize * row_stride);
+            let start = segment as isize * segment_stride + row as isize * row_stride;
+            let mut a = task.a.wrapping_offset(start);
             for _ in 0..task.k {
                 let (left, right) = (V::load(b), V::load(b.add(V::COUNT)));
                 for (i, sum) in sums.iter_mut().enumerate() {
@@ -230,26 +268,7 @@ unsafe fn tile<A: Element, V: Lanes<A>, const ROWS: usize>(
                 b = b.wrapping_add(A::PANEL);
             }
         }
-        let c = task
-            .c
-            .offset(row as isize * task.c_strides[0] + column as isize * task.c_strides[1]);
-        if task.c_strides[1] == 1 && column + 2 * V::COUNT <= task.width {
-            for (i, sum) in sums.iter().enumerate() {
-                let c = c.offset(i as isize * task.c_strides[0]);
-                for (half, &sum) in sum.iter().enumerate() {
-                    let c = c.add(half * V::COUNT);
-                    let sum = if task.write == Write::Add {
-                        V::load(c).add(sum)
-                    } else {
-                        sum
-                    };
-                    sum.store(c);
-                }
-            }
-        } else {
-            scatter::<A, V, ROWS>(task, &sums, c, column);
-        }
-        ROWS
+        sums
     }
 }
 

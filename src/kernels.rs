@@ -1,47 +1,37 @@
 //! Lane-striped arithmetic over slices: sums of products, exponentials. Safe, generic, compiled once per instruction set.
 //!
-//! A sum is kept in [`LANES`] independent partial sums, which the compiler maps onto vector registers, and folded in a fixed
-//! order. The number of lanes does not depend on the instruction set, so neither does the order of the additions.
+//! A sum is kept in sixteen independent partial sums, in registers, and folded in a fixed order. The number of lanes does not depend on the
+//! instruction set, so neither does the order of the additions.
 
 use crate::scalar::{Element, Scalar};
-use crate::simd::Isa;
+use crate::simd::{Isa, LANES};
 use crate::wide::{Real, two_sum};
 
-/// Partial sums of one reduction: two vectors of eight `f64` with AVX-512, enough to hide the latency of an addition.
-pub(crate) const LANES: usize = 16;
-
-/// One reduction in progress.
-#[derive(Clone, Copy)]
-pub(crate) struct Stripe {
-    hi: [f64; LANES],
-    lo: [f64; LANES],
+/// One reduction in progress: partial sums `hi + lo`.
+pub(crate) struct Stripe<I: Isa> {
+    hi: I::Wide,
+    lo: I::Wide,
 }
 
-impl Stripe {
+impl<I: Isa> Stripe<I> {
     #[inline(always)]
     pub(crate) fn zero() -> Self {
         Self {
-            hi: [0.0; LANES],
-            lo: [0.0; LANES],
+            hi: I::splat(0.0),
+            lo: I::splat(0.0),
         }
     }
 
-    /// Adds `x·y` to the partial sum of a lane.
+    /// Adds `x·y` to the partial sums.
     #[inline(always)]
-    pub(crate) fn add_product<A: Scalar>(&mut self, lane: usize, x: f64, y: f64) {
-        A::add_product(&mut self.hi[lane], &mut self.lo[lane], x, y);
-    }
-
-    /// Raises the partial maximum of a lane to a magnitude. In the order of the bit patterns a NaN is above infinity, and so stays.
-    #[inline(always)]
-    pub(crate) fn raise(&mut self, lane: usize, magnitude: f64) {
-        self.hi[lane] = f64::from_bits(self.hi[lane].to_bits().max(magnitude.to_bits()));
+    pub(crate) fn add_product<A: Scalar>(&mut self, x: I::Wide, y: I::Wide) {
+        A::add_product::<I>(&mut self.hi, &mut self.lo, x, y);
     }
 
     /// The sum of all lanes: halves added to halves.
     #[inline(always)]
     pub(crate) fn sum<A: Scalar>(self) -> A::Real {
-        let Self { mut hi, mut lo } = self;
+        let (mut hi, mut lo) = (I::to_array(self.hi), I::to_array(self.lo));
         let mut width = LANES / 2;
         while width > 0 {
             for lane in 0..width {
@@ -54,36 +44,38 @@ impl Stripe {
         // With an infinite partial sum the rounding errors are NaN and mean nothing.
         A::Real::new(hi[0], if hi[0].is_finite() { lo[0] } else { 0.0 })
     }
-
-    /// The largest of all lanes' magnitudes; NaN if one of them is.
-    #[inline(always)]
-    pub(crate) fn max(self) -> f64 {
-        f64::from_bits(self.hi.map(f64::to_bits).into_iter().fold(0, u64::max))
-    }
 }
 
-/// Walks two slices of equal length in stripes: `visit(lane, x, y)` for every pair of elements.
+/// Walks two slices of equal length sixteen elements at a time: `visit(x, y, count)`. The last visit may be of fewer elements, the rest
+/// of its lanes zero.
 #[inline(always)]
-pub(crate) fn striped<A: Copy>(x: &[A], y: &[A], mut visit: impl FnMut(usize, A, A)) {
+pub(crate) fn striped<A: Scalar, I: Isa>(
+    x: &[A],
+    y: &[A],
+    mut visit: impl FnMut(I::Wide, I::Wide, usize),
+) {
     let (x_chunks, x_rest) = x.as_chunks::<LANES>();
     let (y_chunks, y_rest) = y.as_chunks::<LANES>();
     for (x, y) in x_chunks.iter().zip(y_chunks) {
-        for lane in 0..LANES {
-            visit(lane, x[lane], y[lane]);
-        }
+        visit(A::lanes::<I>(x), A::lanes::<I>(y), LANES);
     }
-    for (lane, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
-        visit(lane, x, y);
+    if !x_rest.is_empty() {
+        visit(padded::<A, I>(x_rest), padded::<A, I>(y_rest), x_rest.len());
     }
+}
+
+#[inline(always)]
+fn padded<A: Scalar, I: Isa>(rest: &[A]) -> I::Wide {
+    let mut lanes = [A::zero(); LANES];
+    lanes[..rest.len()].copy_from_slice(rest);
+    A::lanes::<I>(&lanes)
 }
 
 /// x·y.
 #[inline(always)]
-pub(crate) fn dot<A: Scalar>(x: &[A], y: &[A]) -> A::Real {
-    let mut sum = Stripe::zero();
-    striped(x, y, |lane, x, y| {
-        sum.add_product::<A>(lane, x.wide(), y.wide())
-    });
+pub(crate) fn dot<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> A::Real {
+    let mut sum = Stripe::<I>::zero();
+    striped::<A, I>(x, y, |x, y, _| sum.add_product::<A>(x, y));
     sum.sum::<A>()
 }
 
@@ -95,15 +87,36 @@ pub(crate) struct Moments<R> {
     pub(crate) yy: R,
 }
 
-/// x·x, x·y and y·y of the rows times `scale`, powers of two.
+/// x·x, x·y and y·y.
 #[inline(always)]
-pub(crate) fn moments<A: Scalar>(x: &[A], y: &[A], scale: [f64; 2]) -> Moments<A::Real> {
-    let (mut xx, mut xy, mut yy) = (Stripe::zero(), Stripe::zero(), Stripe::zero());
-    striped(x, y, |lane, x, y| {
-        let (x, y) = (x.wide() * scale[0], y.wide() * scale[1]);
-        xx.add_product::<A>(lane, x, x);
-        xy.add_product::<A>(lane, x, y);
-        yy.add_product::<A>(lane, y, y);
+pub(crate) fn moments<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Moments<A::Real> {
+    moments_of::<A, I>(x, y, |x| x, |y| y)
+}
+
+/// The moments of the rows times `scale`, powers of two.
+#[inline(always)]
+pub(crate) fn scaled_moments<A: Scalar, I: Isa>(
+    x: &[A],
+    y: &[A],
+    scale: [f64; 2],
+) -> Moments<A::Real> {
+    let scale = scale.map(I::splat);
+    moments_of::<A, I>(x, y, |x| I::mul(x, scale[0]), |y| I::mul(y, scale[1]))
+}
+
+#[inline(always)]
+fn moments_of<A: Scalar, I: Isa>(
+    x: &[A],
+    y: &[A],
+    x_values: impl Fn(I::Wide) -> I::Wide,
+    y_values: impl Fn(I::Wide) -> I::Wide,
+) -> Moments<A::Real> {
+    let [mut xx, mut xy, mut yy] = std::array::from_fn(|_| Stripe::<I>::zero());
+    striped::<A, I>(x, y, |x, y, _| {
+        let (x, y) = (x_values(x), y_values(y));
+        xx.add_product::<A>(x, x);
+        xy.add_product::<A>(x, y);
+        yy.add_product::<A>(y, y);
     });
     Moments {
         xx: xx.sum::<A>(),
@@ -115,9 +128,11 @@ pub(crate) fn moments<A: Scalar>(x: &[A], y: &[A], scale: [f64; 2]) -> Moments<A
 /// The largest magnitude; NaN if there is one.
 #[inline(always)]
 pub(crate) fn largest<A: Scalar>(x: &[A]) -> f64 {
-    let mut best = Stripe::zero();
-    striped(x, x, |lane, x, _| best.raise(lane, x.abs().wide()));
-    best.max()
+    // In the order of the bit patterns a NaN is above infinity, and so stays.
+    f64::from_bits(
+        x.iter()
+            .fold(0, |best, x| best.max(x.wide().abs().to_bits())),
+    )
 }
 
 /// eˣ for x ≤ 0, within one ulp (1.5 where a multiply-add is not fused); 0 where the result would be subnormal; NaN for NaN.
@@ -169,7 +184,7 @@ mod tests {
         type Output = [f64; 4];
         #[inline(always)]
         fn run<I: Isa>(self) -> [f64; 4] {
-            let Moments { xx, xy, yy } = moments(self.0, self.1, [1.0; 2]);
+            let Moments { xx, xy, yy } = moments::<A, I>(self.0, self.1);
             [xx.value(), xy.value(), yy.value(), largest(self.0)]
         }
     }

@@ -4,7 +4,8 @@ use std::fmt::{Debug, Display};
 
 use num_traits::{Float, NumAssign};
 
-use crate::wide::{DoubleDouble, Real, two_product, two_sum};
+use crate::simd::{Isa, LANES};
+use crate::wide::{DoubleDouble, Real};
 
 /// The element type of embeddings and gradients: `f32` or `f64`. Sealed.
 ///
@@ -40,10 +41,14 @@ pub trait Element: Float + NumAssign + Debug + Display + Default + Send + Sync +
 
     fn wide(self) -> f64;
     fn narrow(x: f64) -> Self;
-    /// Adds `x·y` to the sum `hi + lo`: compensated where `f64` has no more digits than the rows.
-    fn add_product(hi: &mut f64, lo: &mut f64, x: f64, y: f64);
+    /// Sixteen numbers, widened.
+    fn lanes<I: Isa>(x: &[Self; LANES]) -> I::Wide;
+    /// Adds `x·y` to the sums `hi + lo`: compensated where `f64` has no more digits than the rows.
+    fn add_product<I: Isa>(hi: &mut I::Wide, lo: &mut I::Wide, x: I::Wide, y: I::Wide);
+    /// `y − coefficient·x` in sixteen lanes, as [`residual`](Self::residual).
+    fn residuals<I: Isa>(coefficient: Self::Real, x: I::Wide, y: I::Wide) -> I::Wide;
     /// `y − coefficient·x`, without cancellation of the product's digits.
-    fn residual(coefficient: Self::Real, x: f64, y: f64) -> f64;
+    fn residual<I: Isa>(coefficient: Self::Real, x: f64, y: f64) -> f64;
     /// 2ⁿ for the integer that `x = n + ROUND` has in its low bits.
     fn power_of_two(x: Self) -> Self;
 }
@@ -74,13 +79,21 @@ impl Element for f32 {
         x as f32
     }
     #[inline(always)]
-    fn add_product(hi: &mut f64, _: &mut f64, x: f64, y: f64) {
-        // The product of two f32 is exact in f64, so fusing would give the same bits.
-        *hi += x * y;
+    fn lanes<I: Isa>(x: &[Self; LANES]) -> I::Wide {
+        I::from_f32(x)
     }
     #[inline(always)]
-    fn residual(coefficient: f64, x: f64, y: f64) -> f64 {
-        y - coefficient * x
+    fn add_product<I: Isa>(hi: &mut I::Wide, _: &mut I::Wide, x: I::Wide, y: I::Wide) {
+        // The product of two f32 is exact in f64, so fused or not the bits are the same.
+        *hi = I::wide_mul_add(x, y, *hi);
+    }
+    #[inline(always)]
+    fn residuals<I: Isa>(coefficient: f64, x: I::Wide, y: I::Wide) -> I::Wide {
+        I::wide_mul_add(I::splat(-coefficient), x, y)
+    }
+    #[inline(always)]
+    fn residual<I: Isa>(coefficient: f64, x: f64, y: f64) -> f64 {
+        I::mul_add(-coefficient, x, y)
     }
     #[inline(always)]
     fn power_of_two(x: Self) -> Self {
@@ -120,14 +133,27 @@ impl Element for f64 {
         x
     }
     #[inline(always)]
-    fn add_product(hi: &mut f64, lo: &mut f64, x: f64, y: f64) {
-        let (product, product_error) = two_product(x, y);
-        let (sum, sum_error) = two_sum(*hi, product);
-        *hi = sum;
-        *lo += product_error + sum_error;
+    fn lanes<I: Isa>(x: &[Self; LANES]) -> I::Wide {
+        I::from_f64(x)
     }
     #[inline(always)]
-    fn residual(coefficient: DoubleDouble, x: f64, y: f64) -> f64 {
+    fn add_product<I: Isa>(hi: &mut I::Wide, lo: &mut I::Wide, x: I::Wide, y: I::Wide) {
+        // The two-sum and the product's rounding error of `wide.rs`, lane by lane.
+        let product = I::mul(x, y);
+        let product_error = I::fused(x, y, I::sub(I::splat(0.0), product));
+        let sum = I::add(*hi, product);
+        let part = I::sub(sum, *hi);
+        let sum_error = I::add(I::sub(*hi, I::sub(sum, part)), I::sub(product, part));
+        *hi = sum;
+        *lo = I::add(*lo, I::add(product_error, sum_error));
+    }
+    #[inline(always)]
+    fn residuals<I: Isa>(coefficient: DoubleDouble, x: I::Wide, y: I::Wide) -> I::Wide {
+        let (hi, lo) = coefficient.parts();
+        I::fused(I::splat(-lo), x, I::fused(I::splat(-hi), x, y))
+    }
+    #[inline(always)]
+    fn residual<I: Isa>(coefficient: DoubleDouble, x: f64, y: f64) -> f64 {
         let (hi, lo) = coefficient.parts();
         lo.mul_add(-x, hi.mul_add(-x, y))
     }

@@ -26,10 +26,46 @@ pub(crate) trait Kernel {
     fn run<I: Isa>(self) -> Self::Output;
 }
 
+/// Numbers that a reduction keeps apart: two registers of AVX-512, four of AVX2. The same on every instruction set, and with it the order
+/// of the additions.
+pub(crate) const LANES: usize = 16;
+
 /// What a kernel may ask of the instruction set that it is compiled for.
-pub(crate) trait Isa {
+///
+/// The compiler turns plain loops over slices into good vector code, but not reductions that are kept in lanes: those are written with
+/// [`Wide`](Isa::Wide), sixteen `f64` that stay in registers. An implementor is only ever named by [`dispatch`], behind the detection of its
+/// instructions; that is what makes its operations safe.
+pub trait Isa {
     /// Whether a fused multiply-add is one instruction here and not a library call.
     const FMA: bool;
+    /// Sixteen `f64`.
+    type Wide: Copy;
+
+    fn splat(x: f64) -> Self::Wide;
+    fn from_f32(x: &[f32; LANES]) -> Self::Wide;
+    fn from_f64(x: &[f64; LANES]) -> Self::Wide;
+    fn to_array(x: Self::Wide) -> [f64; LANES];
+    fn add(x: Self::Wide, y: Self::Wide) -> Self::Wide;
+    fn sub(x: Self::Wide, y: Self::Wide) -> Self::Wide;
+    fn mul(x: Self::Wide, y: Self::Wide) -> Self::Wide;
+    /// `x·y + z`, with one rounding, whatever it costs.
+    fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide;
+
+    /// `x·y + z`, fused where that is an instruction.
+    #[inline(always)]
+    fn wide_mul_add(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide {
+        if Self::FMA {
+            Self::fused(x, y, z)
+        } else {
+            Self::add(Self::mul(x, y), z)
+        }
+    }
+
+    /// Each lane by itself.
+    #[inline(always)]
+    fn map(x: Self::Wide, f: impl FnMut(f64) -> f64) -> Self::Wide {
+        Self::from_f64(&Self::to_array(x).map(f))
+    }
 
     /// `a·b + c`, fused where that is an instruction.
     #[inline(always)]
@@ -42,17 +78,123 @@ pub(crate) trait Isa {
     }
 }
 
-struct Portable;
+/// What the target has everywhere.
+pub(crate) struct Portable;
+
 impl Isa for Portable {
     const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+    type Wide = [f64; LANES];
+
+    #[inline(always)]
+    fn splat(x: f64) -> Self::Wide {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn from_f32(x: &[f32; LANES]) -> Self::Wide {
+        x.map(f64::from)
+    }
+    #[inline(always)]
+    fn from_f64(x: &[f64; LANES]) -> Self::Wide {
+        *x
+    }
+    #[inline(always)]
+    fn to_array(x: Self::Wide) -> [f64; LANES] {
+        x
+    }
+    #[inline(always)]
+    fn add(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+        std::array::from_fn(|lane| x[lane] + y[lane])
+    }
+    #[inline(always)]
+    fn sub(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+        std::array::from_fn(|lane| x[lane] - y[lane])
+    }
+    #[inline(always)]
+    fn mul(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+        std::array::from_fn(|lane| x[lane] * y[lane])
+    }
+    #[inline(always)]
+    fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide {
+        std::array::from_fn(|lane| x[lane].mul_add(y[lane], z[lane]))
+    }
+}
+
+/// The lanes as registers of one vector type.
+#[cfg(target_arch = "x86_64")]
+macro_rules! registers {
+    (
+        $(#[$doc:meta])* $name:ident, $register:ty, $count:literal,
+        $splat:ident, $load:ident, $store:ident, $half_load:ident, $convert:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident
+    ) => {
+        $(#[$doc])*
+        struct $name;
+
+        impl Isa for $name {
+            const FMA: bool = true;
+            type Wide = [$register; $count];
+
+            #[inline(always)]
+            fn splat(x: f64) -> Self::Wide {
+                // SAFETY: only `dispatch` names this type, on a CPU that has the instructions; so below.
+                [unsafe { $splat(x) }; $count]
+            }
+            #[inline(always)]
+            fn from_f32(x: &[f32; LANES]) -> Self::Wide {
+                // SAFETY: as for `splat`; register r reads the numbers from LANES / count · r on, all inside the array.
+                std::array::from_fn(|r| unsafe { $convert($half_load(x.as_ptr().add(LANES / $count * r))) })
+            }
+            #[inline(always)]
+            fn from_f64(x: &[f64; LANES]) -> Self::Wide {
+                // SAFETY: as for `from_f32`.
+                std::array::from_fn(|r| unsafe { $load(x.as_ptr().add(LANES / $count * r)) })
+            }
+            #[inline(always)]
+            fn to_array(x: Self::Wide) -> [f64; LANES] {
+                let mut array = [0.0; LANES];
+                for (r, &x) in x.iter().enumerate() {
+                    // SAFETY: as for `from_f32`, for a write.
+                    unsafe { $store(array.as_mut_ptr().add(LANES / $count * r), x) };
+                }
+                array
+            }
+            #[inline(always)]
+            fn add(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+                // SAFETY: as for `splat`.
+                std::array::from_fn(|r| unsafe { $add(x[r], y[r]) })
+            }
+            #[inline(always)]
+            fn sub(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+                // SAFETY: as for `splat`.
+                std::array::from_fn(|r| unsafe { $sub(x[r], y[r]) })
+            }
+            #[inline(always)]
+            fn mul(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+                // SAFETY: as for `splat`.
+                std::array::from_fn(|r| unsafe { $mul(x[r], y[r]) })
+            }
+            #[inline(always)]
+            fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide {
+                // SAFETY: as for `splat`.
+                std::array::from_fn(|r| unsafe { $fma(x[r], y[r], z[r]) })
+            }
+        }
+    };
 }
 
 #[cfg(target_arch = "x86_64")]
-struct Fused;
+use std::arch::x86_64::*;
 #[cfg(target_arch = "x86_64")]
-impl Isa for Fused {
-    const FMA: bool = true;
-}
+registers!(
+    /// AVX2 with FMA.
+    Avx2, __m256d, 4,
+    _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm_loadu_ps, _mm256_cvtps_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd
+);
+#[cfg(target_arch = "x86_64")]
+registers!(
+    /// AVX-512.
+    Avx512, __m512d, 2,
+    _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm256_loadu_ps, _mm512_cvtps_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_fmadd_pd
+);
 
 /// The environment variable that caps the instruction set: `portable`, `avx2` or `avx512`.
 pub(crate) const CAP_VARIABLE: &str = "CONTRASTIVE_MAX_ISA";
@@ -128,7 +270,7 @@ fn level_limit() -> Level {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Fused>()
+    kernel.run::<Avx512>()
 }
 
 /// # Safety
@@ -136,7 +278,7 @@ unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Fused>()
+    kernel.run::<Avx2>()
 }
 
 /// Copies `source` past the caches where the target allows it: for results that nobody reads soon.
@@ -147,7 +289,6 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 pub(crate) fn stream<A: Scalar>(target: &mut [A], source: &[A]) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
         let bytes = std::mem::size_of_val(target);
         if target.as_ptr().cast::<__m128i>().is_aligned()
             && bytes.is_multiple_of(16)
@@ -173,6 +314,6 @@ pub(crate) fn publish() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of every x86-64; the fence reads and writes nothing.
     unsafe {
-        std::arch::x86_64::_mm_sfence();
+        _mm_sfence();
     }
 }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use crate::kernels::{Moments, Stripe, dot, largest, moments, striped};
+use crate::kernels::{Moments, Stripe, dot, largest, moments, scaled_moments, striped};
 use crate::scalar::Scalar;
+use crate::simd::Isa;
 use crate::wide::Real;
 
 /// How alike two embeddings are.
@@ -33,10 +34,10 @@ pub enum Similarity {
 impl Similarity {
     /// The similarity of two rows, ready to be differentiated.
     #[inline(always)]
-    pub(crate) fn measure<A: Scalar>(self, x: &[A], y: &[A]) -> Pair<A::Real> {
+    pub(crate) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Pair<A::Real> {
         match self {
-            Self::Cosine => Pair::Cosine(cosine(x, y, 0.0)),
-            Self::Dot => Pair::Dot(dot(x, y).value()),
+            Self::Cosine => Pair::Cosine(cosine::<A, I>(x, y, 0.0)),
+            Self::Dot => Pair::Dot(dot::<A, I>(x, y).value()),
         }
     }
 }
@@ -59,7 +60,7 @@ impl<R: Real> Pair<R> {
 
     /// `out` += `factor`·∂s/∂x
     #[inline(always)]
-    pub(crate) fn add_first<A: Scalar<Real = R>>(
+    pub(crate) fn add_first<A: Scalar<Real = R>, I: Isa>(
         self,
         factor: f64,
         x: &[A],
@@ -69,7 +70,7 @@ impl<R: Real> Pair<R> {
         let rows = x.iter().zip(y);
         match self {
             Self::Cosine(pair) => {
-                let slope = pair.first::<A>(factor);
+                let slope = pair.first::<A, I>(factor);
                 out.iter_mut()
                     .zip(rows)
                     .for_each(|(out, (&x, &y))| *out += slope(x, y));
@@ -83,7 +84,7 @@ impl<R: Real> Pair<R> {
 
     /// `out` = `factor`·∂s/∂y
     #[inline(always)]
-    pub(crate) fn write_second<A: Scalar<Real = R>>(
+    pub(crate) fn write_second<A: Scalar<Real = R>, I: Isa>(
         self,
         factor: f64,
         x: &[A],
@@ -93,7 +94,7 @@ impl<R: Real> Pair<R> {
         let rows = x.iter().zip(y);
         match self {
             Self::Cosine(pair) => {
-                let slope = pair.second::<A>(factor);
+                let slope = pair.second::<A, I>(factor);
                 out.iter_mut()
                     .zip(rows)
                     .for_each(|(out, (&x, &y))| *out = A::narrow(slope(x, y)));
@@ -107,7 +108,7 @@ impl<R: Real> Pair<R> {
 
     /// `out` += `factor`·∂s/∂y
     #[inline(always)]
-    pub(crate) fn add_second<A: Scalar<Real = R>>(
+    pub(crate) fn add_second<A: Scalar<Real = R>, I: Isa>(
         self,
         factor: f64,
         x: &[A],
@@ -115,8 +116,8 @@ impl<R: Real> Pair<R> {
         out: &mut [f64],
     ) {
         match self {
-            Self::Cosine(pair) => Self::Cosine(pair.swapped()).add_first(factor, y, x, out),
-            Self::Dot(_) => self.add_first(factor, y, x, out),
+            Self::Cosine(pair) => Self::Cosine(pair.swapped()).add_first::<A, I>(factor, y, x, out),
+            Self::Dot(_) => self.add_first::<A, I>(factor, y, x, out),
         }
     }
 }
@@ -144,15 +145,15 @@ const SAFE: Range<f64> = 1e-280..1e280;
 
 /// The cosine of two rows. With `epsilon` > 0 it is added to both squared norms, as PyTorch does.
 #[inline(always)]
-pub(crate) fn cosine<A: Scalar>(x: &[A], y: &[A], epsilon: f64) -> Cosine<A::Real> {
-    let mut sums = moments(x, y, [1.0; 2]);
+pub(crate) fn cosine<A: Scalar, I: Isa>(x: &[A], y: &[A], epsilon: f64) -> Cosine<A::Real> {
+    let mut sums = moments::<A, I>(x, y);
     let mut scale = [1.0; 2];
     if !(SAFE.contains(&sums.xx.value()) && SAFE.contains(&sums.yy.value())) {
         scale = [
             power_of_two_scale(x, epsilon),
             power_of_two_scale(y, epsilon),
         ];
-        sums = moments(x, y, scale);
+        sums = scaled_moments::<A, I>(x, y, scale);
     }
     let Moments { xx, xy, yy } = sums;
     let xx = xx + A::Real::new(epsilon * scale[0] * scale[0], 0.0);
@@ -173,7 +174,7 @@ pub(crate) fn cosine<A: Scalar>(x: &[A], y: &[A], epsilon: f64) -> Cosine<A::Rea
     let shares = [xy / xx, xy / yy];
     if distance < A::NEARLY_PARALLEL && epsilon == 0.0 {
         // ‖y − (x·y/‖x‖²)·x‖² = ‖y‖²(1 − c)(1 + c)
-        let rest = residual_square::<A>(shares[0], x, y, scale);
+        let rest = residual_square::<A, I>(shares[0], x, y, scale);
         distance = rest / (yy.value() * (1.0 + cosine.value()));
     }
     Cosine {
@@ -198,11 +199,12 @@ pub(crate) fn power_of_two_scale<A: Scalar>(row: &[A], epsilon: f64) -> f64 {
 }
 
 #[inline(always)]
-fn residual_square<A: Scalar>(share: A::Real, x: &[A], y: &[A], scale: [f64; 2]) -> f64 {
-    let mut sum = Stripe::zero();
-    striped(x, y, |lane, x, y| {
-        let rest = A::residual(share, x.wide() * scale[0], y.wide() * scale[1]);
-        sum.add_product::<A>(lane, rest, rest);
+fn residual_square<A: Scalar, I: Isa>(share: A::Real, x: &[A], y: &[A], scale: [f64; 2]) -> f64 {
+    let mut sum = Stripe::<I>::zero();
+    let scale = scale.map(I::splat);
+    striped::<A, I>(x, y, |x, y, _| {
+        let rest = A::residuals::<I>(share, I::mul(x, scale[0]), I::mul(y, scale[1]));
+        sum.add_product::<A>(rest, rest);
     });
     sum.sum::<A>().value()
 }
@@ -210,16 +212,16 @@ fn residual_square<A: Scalar>(share: A::Real, x: &[A], y: &[A], scale: [f64; 2])
 impl<R: Real> Cosine<R> {
     /// One coordinate of `factor`·∂c/∂x, as a function of that coordinate of x and y.
     #[inline(always)]
-    pub(crate) fn first<A: Scalar<Real = R>>(self, factor: f64) -> impl Fn(A, A) -> f64 {
+    pub(crate) fn first<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> impl Fn(A, A) -> f64 {
         let (share, [sx, sy]) = (self.shares[0], self.scale);
         let factor = factor * self.per_norms * sx;
-        move |x, y| factor * A::residual(share, x.wide() * sx, y.wide() * sy)
+        move |x, y| factor * A::residual::<I>(share, x.wide() * sx, y.wide() * sy)
     }
 
     /// One coordinate of `factor`·∂c/∂y.
     #[inline(always)]
-    pub(crate) fn second<A: Scalar<Real = R>>(self, factor: f64) -> impl Fn(A, A) -> f64 {
-        let first = self.swapped().first::<A>(factor);
+    pub(crate) fn second<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> impl Fn(A, A) -> f64 {
+        let first = self.swapped().first::<A, I>(factor);
         move |x, y| first(y, x)
     }
 
@@ -236,23 +238,30 @@ impl<R: Real> Cosine<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Portable;
 
     fn of<A: Scalar>(x: &[f64], y: &[f64], factor: f64) -> (f64, Vec<f64>) {
         let x: Vec<A> = x.iter().map(|&x| A::narrow(x * factor)).collect();
         let y: Vec<A> = y.iter().map(|&y| A::narrow(y)).collect();
-        let cosine = cosine(&x, &y, 0.0);
+        let cosine = cosine::<A, Portable>(&x, &y, 0.0);
         let gradient = x
             .iter()
             .zip(&y)
-            .map(|(&x, &y)| cosine.first::<A>(factor)(x, y))
+            .map(|(&x, &y)| cosine.first::<A, Portable>(factor)(x, y))
             .collect();
         (cosine.cosine, gradient)
     }
 
     #[test]
     fn right_angle_is_exactly_zero_and_3_4_5_exactly_0_6() {
-        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 7.0], 0.0).cosine, 0.0);
-        assert_eq!(cosine(&[3.0_f32, 4.0], &[1.0, 0.0], 0.0).cosine, 0.6);
+        assert_eq!(
+            cosine::<_, Portable>(&[1.0, 0.0], &[0.0, 7.0], 0.0).cosine,
+            0.0
+        );
+        assert_eq!(
+            cosine::<_, Portable>(&[3.0_f32, 4.0], &[1.0, 0.0], 0.0).cosine,
+            0.6
+        );
     }
 
     #[test]
@@ -275,23 +284,31 @@ mod tests {
 
     #[test]
     fn zero_row_has_cosine_zero_and_no_gradient() {
-        let cosine = cosine(&[0.0, 0.0], &[1.0, 2.0], 0.0);
+        let cosine = cosine::<_, Portable>(&[0.0, 0.0], &[1.0, 2.0], 0.0);
         assert_eq!(
             (
                 cosine.cosine,
                 cosine.distance,
-                cosine.first::<f64>(1.0)(0.0, 1.0)
+                cosine.first::<f64, Portable>(1.0)(0.0, 1.0)
             ),
             (0.0, 1.0, 0.0)
         );
-        assert_eq!(cosine.second::<f64>(1.0)(0.0, 1.0), 0.0);
+        assert_eq!(cosine.second::<f64, Portable>(1.0)(0.0, 1.0), 0.0);
     }
 
     #[test]
     fn nan_and_infinity_give_nan() {
         for bad in [f64::NAN, f64::INFINITY] {
-            assert!(cosine(&[bad, 1.0], &[1.0, 2.0], 0.0).cosine.is_nan());
-            assert!(cosine(&[1.0, 1.0], &[1.0, bad], 0.0).distance.is_nan());
+            assert!(
+                cosine::<_, Portable>(&[bad, 1.0], &[1.0, 2.0], 0.0)
+                    .cosine
+                    .is_nan()
+            );
+            assert!(
+                cosine::<_, Portable>(&[1.0, 1.0], &[1.0, bad], 0.0)
+                    .distance
+                    .is_nan()
+            );
         }
     }
 
@@ -300,7 +317,7 @@ mod tests {
     fn distance_of_nearly_parallel_rows_keeps_its_digits() {
         for angle in [1e-2_f64, 1e-4, 1e-6, 1e-8, 1e-12] {
             let exact = angle * angle / 2.0;
-            let found = cosine(&[1.0, 0.0], &[3.0, 3.0 * angle], 0.0).distance;
+            let found = cosine::<_, Portable>(&[1.0, 0.0], &[3.0, 3.0 * angle], 0.0).distance;
             assert!(
                 (found - exact).abs() <= exact * angle * angle + exact * 1e-15,
                 "{angle}: {found} {exact}"
@@ -308,7 +325,7 @@ mod tests {
         }
         let step = f32::EPSILON;
         let exact = f64::from(step).powi(2) / 8.0;
-        let found = cosine(&[1.0_f32, 1.0], &[1.0, 1.0 + step], 0.0).distance;
+        let found = cosine::<_, Portable>(&[1.0_f32, 1.0], &[1.0, 1.0 + step], 0.0).distance;
         assert!(
             (found / exact - 1.0).abs() < 1e-6,
             "one ulp apart: {found} {exact}"

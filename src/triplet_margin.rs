@@ -200,6 +200,17 @@ pub struct TripletMarginOwnedGradient<A> {
     pub negatives: Array3<A>,
 }
 
+impl<A> TripletMarginOwnedGradient<A> {
+    /// Views of all arrays.
+    pub fn view_mut(&mut self) -> TripletMarginGradient<'_, A> {
+        TripletMarginGradient {
+            anchor: Some(self.anchor.view_mut()),
+            positive: Some(self.positive.view_mut()),
+            negatives: Some(self.negatives.view_mut()),
+        }
+    }
+}
+
 impl<A: Scalar> OwnedGradient for TripletMarginOwnedGradient<A> {
     type Input<'a> = TripletMarginInput<'a, A>;
     type Views<'a> = TripletMarginGradient<'a, A>;
@@ -213,11 +224,7 @@ impl<A: Scalar> OwnedGradient for TripletMarginOwnedGradient<A> {
     }
 
     fn view_mut(&mut self) -> TripletMarginGradient<'_, A> {
-        TripletMarginGradient {
-            anchor: Some(self.anchor.view_mut()),
-            positive: Some(self.positive.view_mut()),
-            negatives: Some(self.negatives.view_mut()),
-        }
+        self.view_mut()
     }
 }
 
@@ -354,7 +361,7 @@ impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A,
         let (mut anchor_spare, mut positive_spare) = (Vec::new(), Vec::new());
         let anchor = contiguous(input.anchor.row(row), &mut anchor_spare);
         let positive = contiguous(input.positive.row(row), &mut positive_spare);
-        let (near, near_slope) = distance.measure(anchor, positive);
+        let (near, near_slope) = distance.measure::<I>(anchor, positive);
         let (k, per_k) = (self.negatives(), 1.0 / self.negatives() as f64);
         let [to_anchor, to_positive, to_negative, dx, dy] =
             &mut scratch.rows(anchor.len(), out.is_some());
@@ -375,7 +382,7 @@ impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A,
                 distance: far,
                 slope,
                 swapped,
-            } = self.farther(anchor, positive, negative);
+            } = self.farther::<I>(anchor, positive, negative);
             let (loss, weight) = self.loss.of(near, far);
             outcome.loss += loss * per_k;
             outcome.tally[0] += f64::from(loss != 0.0);
@@ -386,7 +393,7 @@ impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A,
             let from = if swapped { positive } else { anchor };
             if let Some(views) = &mut out.views.2 {
                 let slopes = |wide: &mut [f64]| {
-                    distance.add_slope(
+                    distance.add_slope::<I>(
                         slope,
                         Side::Y,
                         factor,
@@ -411,7 +418,16 @@ impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A,
                 } else {
                     (&mut **to_anchor, &mut anchor_term)
                 };
-                distance.add_slope(slope, Side::X, factor, from, negative, *term, target, spare);
+                distance.add_slope::<I>(
+                    slope,
+                    Side::X,
+                    factor,
+                    from,
+                    negative,
+                    *term,
+                    target,
+                    spare,
+                );
                 *term = Term::Further;
             }
         }
@@ -426,8 +442,9 @@ impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A,
             for (view, side, target, term) in sides {
                 if let Some(view) = view {
                     let slopes = |wide: &mut [f64]| {
-                        distance
-                            .add_slope(near_slope, side, pull, anchor, positive, term, wide, spare)
+                        distance.add_slope::<I>(
+                            near_slope, side, pull, anchor, positive, term, wide, spare,
+                        )
                     };
                     write_wide(view.row_mut(row), stores, pull, target, slopes);
                 }
@@ -451,10 +468,10 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
     }
 
     #[inline(always)]
-    fn farther(&self, anchor: &[A], positive: &[A], negative: &[A]) -> Farther<A::Real> {
-        let (distance, slope) = self.loss.distance.measure(anchor, negative);
+    fn farther<I: Isa>(&self, anchor: &[A], positive: &[A], negative: &[A]) -> Farther<A::Real> {
+        let (distance, slope) = self.loss.distance.measure::<I>(anchor, negative);
         if self.loss.swap {
-            let (other, other_slope) = self.loss.distance.measure(positive, negative);
+            let (other, other_slope) = self.loss.distance.measure::<I>(positive, negative);
             if other < distance || other.is_nan() {
                 return Farther {
                     distance: other,

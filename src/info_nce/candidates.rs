@@ -168,14 +168,14 @@ impl<A: Scalar> Kernel for Norms<'_, '_, A> {
         let mut spare = Vec::new();
         for (row, out) in self.out.iter_mut().enumerate() {
             let row = crate::rows::contiguous(self.rows.row(self.first + row), &mut spare);
-            *out = norm(row);
+            *out = norm::<A, I>(row);
         }
     }
 }
 
 #[inline(always)]
-fn norm<A: Scalar>(row: &[A]) -> Norm {
-    let square = dot(row, row).value();
+fn norm<A: Scalar, I: Isa>(row: &[A]) -> Norm {
+    let square = dot::<A, I>(row, row).value();
     if (1e-280..1e280).contains(&square) {
         return Norm {
             scale: 1.0,

@@ -1090,7 +1090,7 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
                 outer = if factor == 0.0 { 0.0 } else { outer / factor };
             }
             let along = if self.project {
-                dot(&gradient, x).value() * factor * factor
+                dot::<A, I>(&gradient, x).value() * factor * factor
             } else {
                 0.0
             };

@@ -166,8 +166,8 @@ impl<'a, A: Scalar> Listed<'a, A> {
     }
 
     #[inline(always)]
-    fn measure(&self, x: &[A], y: &[A]) -> Pair<A::Real> {
-        self.similarity.measure(x, y)
+    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> Pair<A::Real> {
+        self.similarity.measure::<A, I>(x, y)
     }
 }
 
@@ -191,7 +191,7 @@ impl<A: Scalar> Kernel for Positives<'_, '_, A> {
                 &mut document_spare,
             );
             query.positive =
-                self.listed.measure(row, document).similarity() * self.listed.per_temperature;
+                self.listed.measure::<I>(row, document).similarity() * self.listed.per_temperature;
         }
     }
 }
@@ -234,7 +234,7 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
             pairs.clear();
             for k in 0..own {
                 let negative = contiguous(negatives.slice_move(s![i, k, ..]), &mut other_spare);
-                let pair = self.listed.measure(row, negative);
+                let pair = self.listed.measure::<I>(row, negative);
                 let score = pair.similarity() * per_temperature;
                 query.others = query.others.merge(Partition::of(score));
                 query.above += f64::from(score > query.positive);
@@ -247,13 +247,18 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
                 let share = (score - query.others.max).exp() * query.settled.per_sum;
                 let factor = times(weight, share);
                 let negative = contiguous(negatives.slice_move(s![i, k, ..]), &mut other_spare);
-                pair.add_first(factor, row, negative, &mut wide);
+                pair.add_first::<A, I>(factor, row, negative, &mut wide);
                 if let Some(views) = &mut self.views.1 {
                     write_row(
                         views.slice_mut(s![local, k, ..]),
                         Stores::Cached,
                         |range, out| {
-                            pair.write_second(factor, &row[range.clone()], &negative[range], out);
+                            pair.write_second::<A, I>(
+                                factor,
+                                &row[range.clone()],
+                                &negative[range],
+                                out,
+                            );
                         },
                     );
                 }
@@ -266,8 +271,8 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
                     contiguous(input.documents.row(input.targets.of(i)), &mut other_spare);
                 let factor = times(-weight, query.settled.others);
                 self.listed
-                    .measure(row, document)
-                    .add_first(factor, row, document, &mut wide);
+                    .measure::<I>(row, document)
+                    .add_first::<A, I>(factor, row, document, &mut wide);
             }
             write_row(views.row_mut(local), Stores::Cached, |range, out| {
                 out.iter_mut()
@@ -305,8 +310,8 @@ impl<A: Scalar> Kernel for Documents<'_, '_, '_, A> {
                 let weight = self.listed.weight(i) * self.listed.per_temperature;
                 let factor = times(-weight, self.queries[i].settled.others);
                 self.listed
-                    .measure(row, document)
-                    .add_second(factor, row, document, &mut wide);
+                    .measure::<I>(row, document)
+                    .add_second::<A, I>(factor, row, document, &mut wide);
             }
             write_row(self.views.row_mut(local), Stores::Cached, |range, out| {
                 out.iter_mut()

@@ -220,6 +220,22 @@ pub struct InfoNceOwnedGradient<A> {
     pub log_temperature: A,
 }
 
+impl<A> InfoNceOwnedGradient<A> {
+    /// Views of all arrays.
+    pub fn view_mut(&mut self) -> InfoNceGradient<'_, A> {
+        InfoNceGradient {
+            queries: Some(self.queries.view_mut()),
+            documents: Some(self.documents.view_mut()),
+            negatives: self
+                .negatives
+                .as_mut()
+                .map(|negatives| negatives.view_mut()),
+            pool: self.pool.as_mut().map(|pool| pool.view_mut()),
+            log_temperature: Some(&mut self.log_temperature),
+        }
+    }
+}
+
 impl<A: Scalar> OwnedGradient for InfoNceOwnedGradient<A> {
     type Input<'a> = InfoNceInput<'a, A>;
     type Views<'a> = InfoNceGradient<'a, A>;
@@ -237,16 +253,7 @@ impl<A: Scalar> OwnedGradient for InfoNceOwnedGradient<A> {
     }
 
     fn view_mut(&mut self) -> InfoNceGradient<'_, A> {
-        InfoNceGradient {
-            queries: Some(self.queries.view_mut()),
-            documents: Some(self.documents.view_mut()),
-            negatives: self
-                .negatives
-                .as_mut()
-                .map(|negatives| negatives.view_mut()),
-            pool: self.pool.as_mut().map(|pool| pool.view_mut()),
-            log_temperature: Some(&mut self.log_temperature),
-        }
+        self.view_mut()
     }
 }
 
