@@ -41,6 +41,12 @@ pub trait Distance<A: Scalar>: Sync {
     /// Overwrites `dx` with ∂d/∂x and `dy` with ∂d/∂y.
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]);
 
+    /// How many columns of the gradient can be computed by themselves, of `dim`.
+    #[doc(hidden)]
+    fn columns_at_a_time(&self, dim: usize) -> usize {
+        dim
+    }
+
     /// The distance, with what its gradient needs besides the rows.
     #[doc(hidden)]
     #[inline(always)]
@@ -48,7 +54,7 @@ pub trait Distance<A: Scalar>: Sync {
         (self.distance(x, y), Slope(Kind::Unknown))
     }
 
-    /// `out` (+)= `scale`·∂d/∂(x or y) of a measured pair. `spare` is for the function to use: two rows of the same length.
+    /// `out` (+)= `scale`·∂d/∂(x or y) of a measured pair, in the columns that `x` and `y` hold. `spare` is for the function to use: two rows of the same length.
     #[doc(hidden)]
     #[expect(
         clippy::too_many_arguments,
@@ -213,6 +219,9 @@ pub enum Side {
     /// y
     Y,
 }
+
+/// Columns of a gradient at a time, for distances whose gradient needs no more than the coordinates themselves: two kilobytes of `f64`.
+const COLUMNS: usize = 256;
 
 /// A distance of the crate by itself, outside of a pass.
 fn measured<A: Scalar>(distance: &impl Distance<A>, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
@@ -384,6 +393,10 @@ impl<A: Scalar> Distance<A> for Lp {
         both_slopes(self, x, y, dx, dy);
     }
 
+    fn columns_at_a_time(&self, _: usize) -> usize {
+        COLUMNS
+    }
+
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         let distance = self.norm::<A, I>(x, y);
@@ -476,6 +489,10 @@ impl<A: Scalar> Distance<A> for SquaredEuclidean {
         both_slopes(self, x, y, dx, dy);
     }
 
+    fn columns_at_a_time(&self, _: usize) -> usize {
+        COLUMNS
+    }
+
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         (
@@ -512,6 +529,10 @@ impl<A: Scalar> Distance<A> for CosineDistance {
 
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
         both_slopes(self, x, y, dx, dy);
+    }
+
+    fn columns_at_a_time(&self, _: usize) -> usize {
+        COLUMNS
     }
 
     #[inline(always)]

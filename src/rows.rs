@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayViewMut1};
+use ndarray::{ArrayView1, ArrayViewMut1, s};
 
 use crate::blocks::{Split, Threads, map_merge};
 use crate::error::Error;
@@ -256,6 +256,21 @@ pub(crate) fn write_row<A: Scalar>(
     }
 }
 
+/// Writes some columns of a row of any layout.
+#[inline(always)]
+pub(crate) fn write_columns<A: Scalar>(
+    row: ArrayViewMut1<'_, A>,
+    columns: Range<usize>,
+    stores: Stores,
+    values: &[f64],
+) {
+    write_row(row.slice_move(s![columns]), stores, |range, out| {
+        out.iter_mut()
+            .zip(&values[range])
+            .for_each(|(out, &x)| *out = A::narrow(x));
+    });
+}
+
 /// A row as a slice: borrowed where the view's columns are contiguous, copied to `spare` where they are not.
 #[inline(always)]
 pub(crate) fn contiguous<'a, A: Scalar>(row: ArrayView1<'a, A>, spare: &'a mut Vec<A>) -> &'a [A] {
@@ -280,10 +295,9 @@ thread_local! {
 }
 
 impl Scratch {
-    /// Some rows of `dim` numbers, of unspecified content; empty ones if they are not `needed`.
+    /// Some rows of `dim` numbers, of unspecified content.
     #[inline(always)]
-    pub(crate) fn rows<const N: usize>(&mut self, dim: usize, needed: bool) -> [&mut [f64]; N] {
-        let dim = if needed { dim } else { 0 };
+    pub(crate) fn rows<const N: usize>(&mut self, dim: usize) -> [&mut [f64]; N] {
         if self.wide.len() < N * dim {
             self.wide.resize(N * dim, 0.0);
         }

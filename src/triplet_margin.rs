@@ -1,8 +1,7 @@
 //! Triplet margin loss: an anchor closer to its positive than to its negatives, by a margin.
 
 use ndarray::{
-    Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut1, ArrayViewMut2,
-    ArrayViewMut3, Axis, s,
+    Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis, s,
 };
 
 use crate::distance::{Distance, Lp, Side, Slope, Term};
@@ -10,7 +9,7 @@ use crate::error::{Error, check};
 use crate::loss::{Loss, OwnedGradient, Want};
 use crate::reduction::Reduction;
 use crate::rows::{
-    self, Extent, Out, Outcome, RowLoss, Scratch, Stores, check_shape, contiguous, write_row,
+    self, Extent, Out, Outcome, RowLoss, Scratch, check_shape, contiguous, write_columns,
 };
 use crate::scalar::Scalar;
 use crate::simd::Isa;
@@ -351,161 +350,208 @@ impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A,
     fn row<I: Isa>(
         &self,
         row: usize,
-        mut out: Option<Out<'_, Views<'g, A>>>,
+        out: Option<Out<'_, Views<'g, A>>>,
         scratch: &mut Scratch,
     ) -> Outcome {
-        let Self {
-            loss: TripletMarginLoss { distance, .. },
-            input,
-        } = self;
+        let input = &self.input;
         let (mut anchor_spare, mut positive_spare) = (Vec::new(), Vec::new());
         let anchor = contiguous(input.anchor.row(row), &mut anchor_spare);
         let positive = contiguous(input.positive.row(row), &mut positive_spare);
-        let (near, near_slope) = distance.measure::<I>(anchor, positive);
-        let (k, per_k) = (self.negatives(), 1.0 / self.negatives() as f64);
-        let [to_anchor, to_positive, to_negative, dx, dy] =
-            &mut scratch.rows(anchor.len(), out.is_some());
-        let spare = &mut [&mut **dx, &mut **dy];
-
+        let (near, slope) = self.loss.distance.measure::<I>(anchor, positive);
         let mut outcome = Outcome {
             loss: 0.0,
             tally: [0.0, near, 0.0, 0.0],
         };
-        let (mut pull, mut anchor_term, mut positive_term) = (0.0, Term::First, Term::First);
-        for k in 0..k {
-            let mut negative_spare = Vec::new();
-            let negative = contiguous(
-                input.negatives.slice_move(s![row, k, ..]),
-                &mut negative_spare,
-            );
-            let Farther {
-                distance: far,
-                slope,
-                swapped,
-            } = self.farther::<I>(anchor, positive, negative);
-            let (loss, weight) = self.loss.of(near, far);
-            outcome.loss += loss * per_k;
-            outcome.tally[0] += f64::from(loss != 0.0);
-            outcome.tally[2] += far;
-            let Some(out) = &mut out else { continue };
-            let factor = -out.scale * weight * per_k;
-            pull -= factor;
-            let from = if swapped { positive } else { anchor };
-            if let Some(views) = &mut out.views.2 {
-                let slopes = |wide: &mut [f64]| {
-                    distance.add_slope::<I>(
-                        slope,
-                        Side::Y,
-                        factor,
-                        from,
-                        negative,
-                        Term::First,
-                        wide,
-                        spare,
-                    )
-                };
-                write_wide(
-                    views.slice_mut(s![out.row, k, ..]),
-                    out.stores,
-                    factor,
-                    to_negative,
-                    slopes,
-                );
-            }
-            if factor != 0.0 {
-                let (target, term) = if swapped {
-                    (&mut **to_positive, &mut positive_term)
-                } else {
-                    (&mut **to_anchor, &mut anchor_term)
-                };
-                distance.add_slope::<I>(
-                    slope,
-                    Side::X,
-                    factor,
-                    from,
-                    negative,
-                    *term,
-                    target,
-                    spare,
-                );
-                *term = Term::Further;
-            }
+
+        let k = input.negatives.dim().1;
+        let scale = out.as_ref().map_or(0.0, |out| out.scale);
+        let (mut one, mut several) = ([const { None }; 1], Vec::new());
+        let far: &mut [Option<Far<A::Real>>] = if k == 1 {
+            &mut one
+        } else {
+            several.resize_with(k, || None);
+            &mut several
+        };
+        let mut pull = 0.0;
+        for (k, slot) in far.iter_mut().enumerate() {
+            let mut spare = Vec::new();
+            let negative = contiguous(input.negatives.slice_move(s![row, k, ..]), &mut spare);
+            let far = self.far::<I>(anchor, positive, negative, near, scale, &mut outcome);
+            pull -= far.factor;
+            *slot = Some(far);
         }
-        if let Some(Out {
-            views, row, stores, ..
-        }) = out
-        {
-            let sides = [
-                (&mut views.0, Side::X, to_anchor, anchor_term),
-                (&mut views.1, Side::Y, to_positive, positive_term),
-            ];
-            for (view, side, target, term) in sides {
-                if let Some(view) = view {
-                    let slopes = |wide: &mut [f64]| {
-                        distance.add_slope::<I>(
-                            near_slope, side, pull, anchor, positive, term, wide, spare,
-                        )
-                    };
-                    write_wide(view.row_mut(row), stores, pull, target, slopes);
-                }
-            }
+        if let Some(out) = out {
+            self.write::<I>(
+                row,
+                [anchor, positive],
+                Near { slope, pull },
+                far,
+                out,
+                scratch,
+            );
         }
         outcome
     }
 }
 
-/// What counts as the distance to a negative.
-struct Farther<R> {
-    distance: f64,
+/// The positive of a row, measured, and the factor of its gradient.
+struct Near<R> {
     slope: Slope<R>,
-    /// Whether it is the positive's.
+    pull: f64,
+}
+
+/// A negative of a row, measured, and the factor of its gradient.
+struct Far<R> {
+    slope: Slope<R>,
+    factor: f64,
+    /// Whether its distance is that to the positive.
     swapped: bool,
 }
 
 impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
-    fn negatives(&self) -> usize {
-        self.input.negatives.dim().1
-    }
-
+    /// Measures a negative and adds its triplet to the outcome.
     #[inline(always)]
-    fn farther<I: Isa>(&self, anchor: &[A], positive: &[A], negative: &[A]) -> Farther<A::Real> {
-        let (distance, slope) = self.loss.distance.measure::<I>(anchor, negative);
+    fn far<I: Isa>(
+        &self,
+        anchor: &[A],
+        positive: &[A],
+        negative: &[A],
+        near: f64,
+        scale: f64,
+        outcome: &mut Outcome,
+    ) -> Far<A::Real> {
+        let per_negative = 1.0 / self.input.negatives.dim().1 as f64;
+        let (mut distance, mut slope) = self.loss.distance.measure::<I>(anchor, negative);
+        let mut swapped = false;
         if self.loss.swap {
             let (other, other_slope) = self.loss.distance.measure::<I>(positive, negative);
             if other < distance || other.is_nan() {
-                return Farther {
-                    distance: other,
-                    slope: other_slope,
-                    swapped: true,
-                };
+                (distance, slope, swapped) = (other, other_slope, true);
             }
         }
-        Farther {
-            distance,
+        let (loss, weight) = self.loss.of(near, distance);
+        outcome.loss += loss * per_negative;
+        outcome.tally[0] += f64::from(loss != 0.0);
+        outcome.tally[2] += distance;
+        Far {
             slope,
-            swapped: false,
+            factor: if scale == 0.0 {
+                0.0
+            } else {
+                -scale * weight * per_negative
+            },
+            swapped,
+        }
+    }
+
+    /// Writes the gradients of a row, some columns at a time, while the rows are in the cache.
+    #[inline(always)]
+    fn write<I: Isa>(
+        &self,
+        row: usize,
+        [anchor, positive]: [&[A]; 2],
+        near: Near<A::Real>,
+        far: &[Option<Far<A::Real>>],
+        out: Out<'_, Views<'_, A>>,
+        scratch: &mut Scratch,
+    ) {
+        let (distance, dim) = (&self.loss.distance, anchor.len());
+        let Out {
+            views: (to_anchor, to_positive, to_negatives),
+            row: local,
+            stores,
+            ..
+        } = out;
+        let step = distance.columns_at_a_time(dim).clamp(1, dim.max(1));
+        let [sum, dx, dy] = scratch.rows(step);
+        for start in (0..dim).step_by(step) {
+            let columns = start..dim.min(start + step);
+            let [sum, dx, dy] =
+                [&mut *sum, &mut *dx, &mut *dy].map(|row| &mut row[..columns.len()]);
+            let (mut spare, mut other_spare) = ([dx, dy], Vec::new());
+            let (anchor, positive) = (&anchor[columns.clone()], &positive[columns.clone()]);
+            let negative = |k: usize| self.input.negatives.slice_move(s![row, k, columns.clone()]);
+            for (view, side, with_swapped) in [
+                (&mut *to_anchor, Side::X, false),
+                (&mut *to_positive, Side::Y, true),
+            ] {
+                let Some(view) = view else { continue };
+                add::<A, D, I>(
+                    distance,
+                    near.slope,
+                    side,
+                    near.pull,
+                    [anchor, positive],
+                    Term::First,
+                    sum,
+                    &mut spare,
+                );
+                let far = far
+                    .iter()
+                    .flatten()
+                    .enumerate()
+                    .filter(|(_, far)| far.swapped == with_swapped);
+                for (k, far) in far {
+                    let rows = [
+                        if far.swapped { positive } else { anchor },
+                        contiguous(negative(k), &mut other_spare),
+                    ];
+                    add::<A, D, I>(
+                        distance,
+                        far.slope,
+                        Side::X,
+                        far.factor,
+                        rows,
+                        Term::Further,
+                        sum,
+                        &mut spare,
+                    );
+                }
+                write_columns(view.row_mut(local), columns.clone(), stores, sum);
+            }
+            let Some(views) = to_negatives else { continue };
+            for (k, far) in far.iter().flatten().enumerate() {
+                let rows = [
+                    if far.swapped { positive } else { anchor },
+                    contiguous(negative(k), &mut other_spare),
+                ];
+                add::<A, D, I>(
+                    distance,
+                    far.slope,
+                    Side::Y,
+                    far.factor,
+                    rows,
+                    Term::First,
+                    sum,
+                    &mut spare,
+                );
+                write_columns(
+                    views.slice_mut(s![local, k, ..]),
+                    columns.clone(),
+                    stores,
+                    sum,
+                );
+            }
         }
     }
 }
 
-/// Computes a gradient row in `wide` and writes it; zeros, without computing, if its factor is zero.
+/// [`Distance::add_slope`], which is not asked where the factor is zero: an inactive triplet has gradient 0 whatever its rows hold.
 #[inline(always)]
-fn write_wide<A: Scalar>(
-    row: ArrayViewMut1<'_, A>,
-    stores: Stores,
+#[expect(clippy::too_many_arguments, reason = "those of add_slope")]
+fn add<A: Scalar, D: Distance<A>, I: Isa>(
+    distance: &D,
+    slope: Slope<A::Real>,
+    side: Side,
     factor: f64,
-    wide: &mut [f64],
-    compute: impl FnOnce(&mut [f64]),
+    [x, y]: [&[A]; 2],
+    term: Term,
+    out: &mut [f64],
+    spare: &mut [&mut [f64]; 2],
 ) {
     if factor != 0.0 {
-        compute(wide);
+        distance.add_slope::<I>(slope, side, factor, x, y, term, out, spare);
+    } else if term == Term::First {
+        out.fill(0.0);
     }
-    write_row(row, stores, |range, out| {
-        if factor == 0.0 {
-            return out.fill(A::zero());
-        }
-        for (out, &x) in out.iter_mut().zip(&wide[range]) {
-            *out = A::narrow(x);
-        }
-    });
 }

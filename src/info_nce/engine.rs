@@ -1008,15 +1008,22 @@ impl<A: Scalar> Kernel for PackTransposed<'_, '_, A> {
         }
         let rows = self.left.rows();
         let mut spare = Vec::new();
-        for (lane, row) in self.rows.enumerate() {
-            let factor = self.left.factors[row];
-            let row = crate::rows::contiguous(rows.row(row), &mut spare);
-            for (to, &x) in self.packed.chunks_exact_mut(A::PANEL).zip(row) {
-                to[lane] = A::narrow(x.wide() * factor);
+        // A few columns of all rows at a time, so that the lines of the panel are written while they are in the cache.
+        for (index, packed) in self.packed.chunks_mut(TURN * A::PANEL).enumerate() {
+            let columns = index * TURN..rows.ncols().min((index + 1) * TURN);
+            for (lane, row) in self.rows.clone().enumerate() {
+                let factor = self.left.factors[row];
+                let row = crate::rows::contiguous(rows.slice(s![row, columns.clone()]), &mut spare);
+                for (to, &x) in packed.chunks_exact_mut(A::PANEL).zip(row) {
+                    to[lane] = A::narrow(x.wide() * factor);
+                }
             }
         }
     }
 }
+
+/// How many columns are transposed at a time: 64 bytes of a row of `f32`, two kilobytes of a panel.
+const TURN: usize = 16;
 
 /// Packs some columns of rows, normalised and scaled, as one panel `[row][column]`; what is beyond the rows and columns is zero.
 struct PackRows<'e, 'a, A> {
@@ -1070,34 +1077,43 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
     fn run<I: Isa>(mut self) {
         let dim = self.rows.ncols();
         let matrix = self.embeddings.rows();
-        let mut gradient = vec![A::zero(); dim];
-        let mut spare = Vec::new();
+        let mut gradients = vec![
+            A::zero();
+            if self.turned.is_some() {
+                dim * A::PANEL
+            } else {
+                0
+            }
+        ];
+        if let Some((turned, _)) = self.turned {
+            turn(turned, &mut gradients, self.rows.nrows());
+        }
+        let (mut spare, mut gradient_spare) = (Vec::new(), Vec::new());
         for local in 0..self.rows.nrows() {
             let factor = self.embeddings.factors[self.first + local];
             let mut outer = self.embeddings.per_norm[self.first + local];
             let x = crate::rows::contiguous(matrix.row(self.first + local), &mut spare);
-            if let Some((turned, scales)) = self.turned {
-                gradient
-                    .iter_mut()
-                    .zip(turned.chunks_exact(A::PANEL))
-                    .for_each(|(to, lanes)| *to = lanes[local]);
+            let gradient = if let Some((_, scales)) = self.turned {
                 outer *= scales[local];
+                &gradients[local * dim..][..dim]
             } else {
-                gradient
-                    .iter_mut()
-                    .zip(self.rows.row(local))
-                    .for_each(|(to, &from)| *to = from);
                 outer = if factor == 0.0 { 0.0 } else { outer / factor };
-            }
+                gradient_spare.clear();
+                match self.rows.row(local).to_slice() {
+                    Some(row) => gradient_spare.extend_from_slice(row),
+                    None => gradient_spare.extend(self.rows.row(local)),
+                }
+                &gradient_spare
+            };
             let along = if self.project {
-                dot::<A, I>(&gradient, x).value() * factor * factor
+                dot::<A, I>(gradient, x).value() * factor * factor
             } else {
                 0.0
             };
             let add = self.add;
             let mut row = self.rows.row_mut(local);
             if add {
-                for ((to, &g), &x) in row.iter_mut().zip(&gradient).zip(x) {
+                for ((to, &g), &x) in row.iter_mut().zip(gradient).zip(x) {
                     *to = A::narrow(to.wide() + outer * (g.wide() - along * x.wide()));
                 }
             } else {
@@ -1107,6 +1123,22 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
                         *out = A::narrow(outer * (g.wide() - along * x.wide()))
                     });
                 });
+            }
+        }
+    }
+}
+
+/// Turns a panel `[dim][lane]` into rows `[lane][dim]`, the first `rows` of them.
+#[inline(always)]
+fn turn<A: Scalar>(panel: &[A], rows_out: &mut [A], rows: usize) {
+    let dim = panel.len() / A::PANEL;
+    for start in (0..dim).step_by(TURN) {
+        let columns = start..dim.min(start + TURN);
+        for lane in 0..rows {
+            let row = &mut rows_out[lane * dim..][columns.clone()];
+            let lanes = &panel[columns.start * A::PANEL..columns.end * A::PANEL];
+            for (to, from) in row.iter_mut().zip(lanes.chunks_exact(A::PANEL)) {
+                *to = from[lane];
             }
         }
     }
