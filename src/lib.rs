@@ -59,6 +59,7 @@ mod error;
 mod gemm;
 mod info_nce;
 mod kernels;
+mod label;
 pub mod loss;
 mod reduction;
 mod rows;
@@ -71,13 +72,14 @@ mod workspace;
 
 pub use cosine_embedding::{
     CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss,
-    CosineEmbeddingOwnedGradient, CosineEmbeddingReport, PairLabel,
+    CosineEmbeddingOwnedGradient, CosineEmbeddingReport,
 };
 pub use distance::{CosineDistance, Distance, Lp, SquaredEuclidean};
 pub use error::Error;
 pub use info_nce::{
     InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient, InfoNceReport, Targets,
 };
+pub use label::PairLabel;
 pub use loss::{Loss, OwnedGradient, Want};
 pub use reduction::Reduction;
 pub use scalar::Scalar;

@@ -141,7 +141,7 @@ pub(crate) struct Cosine<R> {
 }
 
 /// Sums of squares outside of this range may have lost digits to underflow, or overflowed.
-const SAFE: Range<f64> = 1e-280..1e280;
+pub(crate) const SAFE: Range<f64> = 1e-280..1e280;
 
 /// The cosine of two rows. With `epsilon` > 0 it is added to both squared norms, as PyTorch does.
 #[inline(always)]

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::kernels::{dot, largest};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
-use crate::similarity::{Similarity, power_of_two_scale};
+use crate::similarity::{SAFE, Similarity, power_of_two_scale};
 use crate::wide::Real;
 
 /// Which row of the documents is the positive of a query.
@@ -176,7 +176,7 @@ impl<A: Scalar> Kernel for Norms<'_, '_, A> {
 #[inline(always)]
 fn norm<A: Scalar, I: Isa>(row: &[A]) -> Norm {
     let square = dot::<A, I>(row, row).value();
-    if (1e-280..1e280).contains(&square) {
+    if SAFE.contains(&square) {
         return Norm {
             scale: 1.0,
             inverse: 1.0 / square.sqrt(),

@@ -1,15 +1,20 @@
 //! InfoNCE: a query against its positive document and whatever else competes with it.
 
+mod apply;
 mod candidates;
+mod columns;
 mod engine;
+mod fold;
+mod input;
+mod lanes;
+mod layout;
 mod listed;
+mod pack;
 mod softmax;
 mod tiles;
 
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3};
-
 use crate::error::{Error, check};
-use crate::loss::{Loss, OwnedGradient, Want};
+use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
@@ -17,6 +22,7 @@ use crate::similarity::Similarity;
 use crate::workspace::Workspace;
 
 pub use candidates::Targets;
+pub use input::{InfoNceGradient, InfoNceInput, InfoNceOwnedGradient, InfoNceReport};
 
 /// Asks of every query that its document score higher than all other candidates: softmax cross-entropy over similarities.
 ///
@@ -123,152 +129,6 @@ impl InfoNceLoss {
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
-}
-
-/// A batch of queries with their candidates.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct InfoNceInput<'a, A> {
-    /// The queries, `[n, dim]`.
-    pub queries: ArrayView2<'a, A>,
-    /// The documents, `[m, dim]`: the positives among them, and the in-batch negatives.
-    pub documents: ArrayView2<'a, A>,
-    /// Which document is the positive of which query.
-    pub targets: Targets<'a>,
-    /// Negatives of each query alone, `[n, K, dim]`.
-    pub negatives: Option<ArrayView3<'a, A>>,
-    /// Negatives of all queries, `[p, dim]`.
-    pub pool: Option<ArrayView2<'a, A>>,
-    /// A weight for each query, `[n]`.
-    pub weights: Option<ArrayView1<'a, A>>,
-}
-
-impl<'a, A> InfoNceInput<'a, A> {
-    /// Queries `[n, dim]` whose positives are the first n of the documents `[m, dim]`.
-    pub fn new(queries: ArrayView2<'a, A>, documents: ArrayView2<'a, A>) -> Self {
-        Self {
-            queries,
-            documents,
-            targets: Targets::Aligned,
-            negatives: None,
-            pool: None,
-            weights: None,
-        }
-    }
-
-    /// Other positives than the first n documents.
-    #[must_use]
-    pub fn with_targets(self, targets: Targets<'a>) -> Self {
-        Self { targets, ..self }
-    }
-
-    /// K negatives of each query alone, `[n, K, dim]`.
-    #[must_use]
-    pub fn with_negatives(self, negatives: ArrayView3<'a, A>) -> Self {
-        Self {
-            negatives: Some(negatives),
-            ..self
-        }
-    }
-
-    /// Negatives that all queries share, `[p, dim]`.
-    #[must_use]
-    pub fn with_pool(self, pool: ArrayView2<'a, A>) -> Self {
-        Self {
-            pool: Some(pool),
-            ..self
-        }
-    }
-
-    /// A weight for each query, `[n]`.
-    #[must_use]
-    pub fn with_weights(self, weights: ArrayView1<'a, A>) -> Self {
-        Self {
-            weights: Some(weights),
-            ..self
-        }
-    }
-}
-
-/// Views that receive the gradient of [`InfoNceLoss`]; what is `None` is not computed.
-#[derive(Debug, Default)]
-pub struct InfoNceGradient<'a, A> {
-    /// ∂L/∂queries `[n, dim]`
-    pub queries: Option<ArrayViewMut2<'a, A>>,
-    /// ∂L/∂documents `[m, dim]`
-    pub documents: Option<ArrayViewMut2<'a, A>>,
-    /// ∂L/∂negatives `[n, K, dim]`
-    pub negatives: Option<ArrayViewMut3<'a, A>>,
-    /// ∂L/∂pool `[p, dim]`; `None` for a memory queue that is not trained
-    pub pool: Option<ArrayViewMut2<'a, A>>,
-    /// ∂L/∂log τ
-    pub log_temperature: Option<&'a mut A>,
-}
-
-/// The gradient of [`InfoNceLoss`] in arrays of its own.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InfoNceOwnedGradient<A> {
-    /// ∂L/∂queries `[n, dim]`
-    pub queries: Array2<A>,
-    /// ∂L/∂documents `[m, dim]`
-    pub documents: Array2<A>,
-    /// ∂L/∂negatives `[n, K, dim]`
-    pub negatives: Option<Array3<A>>,
-    /// ∂L/∂pool `[p, dim]`
-    pub pool: Option<Array2<A>>,
-    /// ∂L/∂log τ
-    pub log_temperature: A,
-}
-
-impl<A> InfoNceOwnedGradient<A> {
-    /// Views of all arrays.
-    pub fn view_mut(&mut self) -> InfoNceGradient<'_, A> {
-        InfoNceGradient {
-            queries: Some(self.queries.view_mut()),
-            documents: Some(self.documents.view_mut()),
-            negatives: self
-                .negatives
-                .as_mut()
-                .map(|negatives| negatives.view_mut()),
-            pool: self.pool.as_mut().map(|pool| pool.view_mut()),
-            log_temperature: Some(&mut self.log_temperature),
-        }
-    }
-}
-
-impl<A: Scalar> OwnedGradient for InfoNceOwnedGradient<A> {
-    type Input<'a> = InfoNceInput<'a, A>;
-    type Views<'a> = InfoNceGradient<'a, A>;
-
-    fn zeros(input: InfoNceInput<'_, A>) -> Self {
-        Self {
-            queries: Array2::zeros(input.queries.dim()),
-            documents: Array2::zeros(input.documents.dim()),
-            negatives: input
-                .negatives
-                .map(|negatives| Array3::zeros(negatives.dim())),
-            pool: input.pool.map(|pool| Array2::zeros(pool.dim())),
-            log_temperature: A::zero(),
-        }
-    }
-
-    fn view_mut(&mut self) -> InfoNceGradient<'_, A> {
-        self.view_mut()
-    }
-}
-
-/// What a batch of queries looked like, in the query → document direction. Means over the queries, unweighted; NaN over none.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct InfoNceReport {
-    /// The share of queries whose positive scores highest of all its candidates.
-    pub accuracy: f64,
-    /// The mean reciprocal rank of the positive among the candidates; a tie counts as the better rank.
-    pub reciprocal_rank: f64,
-    /// The mean probability of the positive.
-    pub positive_probability: f64,
-    /// The mean similarity of the positive, not divided by the temperature.
-    pub positive_similarity: f64,
 }
 
 impl<A: Scalar> Loss<A> for InfoNceLoss {

@@ -1,120 +1,11 @@
-//! Tiles of scores: how they lie in memory, and the sweeps over one of them.
+//! The sweeps over a tile of scores.
 //!
 //! A tile holds the scores of one chunk of documents against one panel of queries, documents in rows: `tile[document][query]`. So a query is a lane,
 //! the sums over documents are vertical, and the tile is a panel of the matrix product that makes the query gradient (see `gemm.rs`).
 
-use std::ops::Range;
-
 use crate::kernels::exp;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
-
-/// Documents `rows` of block `block`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chunk {
-    pub(super) block: usize,
-    pub(super) rows: Range<usize>,
-}
-
-/// How the scores of a pass are cut: queries in blocks of panels, documents in chunks, and as many chunks at a time as the workspace holds.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    /// Panels of queries in a block.
-    pub(super) panels: usize,
-    /// Documents in a full chunk.
-    pub(super) chunk: usize,
-    /// All chunks of all blocks.
-    pub(super) chunks: Vec<Chunk>,
-    /// Chunks whose scores are held at a time.
-    pub(super) slab: usize,
-}
-
-impl Layout {
-    /// Panels of queries in a block, at most: enough for the packing of the queries not to count.
-    const MOST_PANELS: usize = 32;
-    /// Below this the documents are read too often, and scoring twice is cheaper.
-    const LEAST_PANELS: usize = 2;
-
-    /// For `queries` against blocks of `documents`, within `limit` bytes. `whole` asks for all queries in one block, if they fit.
-    pub(super) fn new<A: Scalar>(
-        queries: usize,
-        documents: &[usize],
-        limit: usize,
-        whole: bool,
-    ) -> Self {
-        let most = documents.iter().copied().max().unwrap_or(0);
-        let chunk = if most >= 2048 {
-            256
-        } else if most >= 512 {
-            128
-        } else {
-            64
-        };
-        let mut chunks = Vec::new();
-        for (block, &documents) in documents.iter().enumerate() {
-            let starts = (0..documents).step_by(chunk);
-            chunks.extend(starts.map(|start| Chunk {
-                block,
-                rows: start..documents.min(start + chunk),
-            }));
-        }
-        let tiles = (limit / (chunk * A::PANEL * size_of::<A>())).max(1);
-        let all = queries.div_ceil(A::PANEL).max(1);
-        let count = chunks.len().max(1);
-        let fit = tiles / count;
-        let panels = if whole && all <= fit {
-            all
-        } else {
-            all.min(Self::MOST_PANELS)
-        };
-        if panels <= fit {
-            return Self {
-                panels,
-                chunk,
-                slab: count,
-                chunks,
-            };
-        }
-        if fit >= Self::LEAST_PANELS.min(panels) {
-            return Self {
-                panels: fit,
-                chunk,
-                slab: count,
-                chunks,
-            };
-        }
-        let panels = panels.min(8).min(tiles);
-        Self {
-            panels,
-            chunk,
-            slab: tiles / panels,
-            chunks,
-        }
-    }
-
-    /// Whether the scores of a block of queries are all held at a time.
-    pub(super) fn holds_rows(&self) -> bool {
-        self.slab >= self.chunks.len()
-    }
-
-    /// Numbers in a tile.
-    pub(super) fn tile<A: Scalar>(&self) -> usize {
-        self.chunk * A::PANEL
-    }
-
-    /// Queries in a block.
-    pub(super) fn queries<A: Scalar>(&self) -> usize {
-        self.panels * A::PANEL
-    }
-
-    /// The slabs of a block: ranges of chunks.
-    pub(super) fn slabs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (slab, all) = (self.slab, self.chunks.len());
-        (0..all)
-            .step_by(slab)
-            .map(move |start| start..all.min(start + slab))
-    }
-}
 
 /// From inner products to scores: every row times its document's factor; own positives out; the largest score of each lane.
 pub(super) struct Scale<'a, A> {
@@ -321,42 +212,6 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
         }
         for &(row, lane, value) in self.positives {
             self.tile[row * A::PANEL + lane] = A::narrow(value * self.factors[row].wide());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layout_keeps_the_limit_and_covers_every_document_once() {
-        for limit in [1 << 16, 1 << 20, 64 << 20] {
-            for (queries, documents) in [
-                (1, [1, 0]),
-                (64, [64, 7]),
-                (8192, [8192, 100]),
-                (65_536, [65_536, 0]),
-                (5, [3_000_000, 1]),
-            ] {
-                for whole in [false, true] {
-                    let layout = Layout::new::<f32>(queries, &documents, limit, whole);
-                    let bytes = layout.slab.min(layout.chunks.len())
-                        * layout.panels
-                        * layout.tile::<f32>()
-                        * 4;
-                    assert!(bytes <= limit, "{queries} {documents:?} {limit}: {bytes}");
-                    for (block, &documents) in documents.iter().enumerate() {
-                        let rows = layout
-                            .chunks
-                            .iter()
-                            .filter(|chunk| chunk.block == block)
-                            .flat_map(|chunk| chunk.rows.clone());
-                        assert!(rows.eq(0..documents));
-                    }
-                    assert!(layout.slabs().flatten().eq(0..layout.chunks.len()));
-                }
-            }
         }
     }
 }

@@ -1,0 +1,52 @@
+//! What the gradient needs to know of each query of a block.
+
+use std::ops::Range;
+
+use super::columns::shift_of;
+use super::engine::Engine;
+use super::listed::times;
+use crate::scalar::Scalar;
+
+/// What the gradient of a block of queries needs, lane by lane; zero beyond the last query.
+pub(super) struct Lanes<A> {
+    pub(super) shifts: Vec<A>,
+    /// What a lane's exponentials are multiplied with, where two softmaxes share a tile.
+    pub(super) weights: Vec<A>,
+    /// What a lane's products are multiplied with, where one softmax has the tile to itself.
+    pub(super) scales: Vec<f64>,
+    /// The value at the positive, before the document's factor.
+    pub(super) positives: Vec<f64>,
+}
+
+impl<A: Scalar> Lanes<A> {
+    pub(super) fn new(engine: &Engine<'_, '_, A>, queries: &Range<usize>) -> Self {
+        let width = queries.len().div_ceil(A::PANEL) * A::PANEL;
+        let mut lanes = Self {
+            shifts: vec![A::zero(); width],
+            weights: vec![A::zero(); width],
+            scales: vec![0.0; width],
+            positives: vec![0.0; width],
+        };
+        for (lane, i) in queries.clone().enumerate() {
+            let (weight, query) = (engine.listed.weight(i), &engine.queries[i]);
+            let shift = shift_of::<A>(query.others.max);
+            // The shift is the maximum rounded; what the rounding does to the exponentials is undone here.
+            let rounding = if query.others.max == f64::NEG_INFINITY {
+                0.0
+            } else {
+                shift.wide() - query.others.max
+            };
+            let share = times(weight, query.settled.per_sum * rounding.exp());
+            lanes.shifts[lane] = shift;
+            if engine.loss.symmetric {
+                lanes.weights[lane] = A::narrow(share);
+                lanes.scales[lane] = 1.0;
+                lanes.positives[lane] = query.column_positive - times(weight, query.settled.others);
+            } else {
+                lanes.scales[lane] = share;
+                lanes.positives[lane] = -query.others.sum * (-rounding).exp();
+            }
+        }
+        lanes
+    }
+}

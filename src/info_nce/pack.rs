@@ -1,0 +1,165 @@
+//! Sweeps over rows of embeddings: into panels, normalised, and gradients back out through the normalisation.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayViewMut2, s};
+
+use super::candidates::Embeddings;
+use crate::kernels::dot;
+use crate::rows::{Stores, contiguous, write_row};
+use crate::scalar::Scalar;
+use crate::simd::{Isa, Kernel};
+use crate::wide::Real;
+
+/// Packs rows, normalised, as one panel `[dim][lane]`; lanes without a row are zero.
+pub(super) struct PackTransposed<'e, 'a, A> {
+    pub(super) left: &'e Embeddings<'a, A>,
+    pub(super) rows: Range<usize>,
+    pub(super) packed: &'e mut [A],
+}
+
+impl<A: Scalar> Kernel for PackTransposed<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        if self.rows.len() < A::PANEL {
+            self.packed.fill(A::zero());
+        }
+        let rows = self.left.rows();
+        let mut spare = Vec::new();
+        // A few columns of all rows at a time, so that the lines of the panel are written while they are in the cache.
+        for (index, packed) in self.packed.chunks_mut(TURN * A::PANEL).enumerate() {
+            let columns = index * TURN..rows.ncols().min((index + 1) * TURN);
+            for (lane, row) in self.rows.clone().enumerate() {
+                let factor = self.left.factors[row];
+                let row = contiguous(rows.slice(s![row, columns.clone()]), &mut spare);
+                for (to, &x) in packed.chunks_exact_mut(A::PANEL).zip(row) {
+                    to[lane] = A::narrow(x.wide() * factor);
+                }
+            }
+        }
+    }
+}
+
+/// How many columns are transposed at a time: 64 bytes of a row of `f32`, two kilobytes of a panel.
+const TURN: usize = 16;
+
+/// Packs some columns of rows, normalised and scaled, as one panel `[row][column]`; what is beyond the rows and columns is zero.
+pub(super) struct PackRows<'e, 'a, A> {
+    pub(super) rows: ArrayView2<'a, A>,
+    pub(super) factors: &'e [f64],
+    pub(super) scales: &'e [f64],
+    pub(super) out: &'e mut [A],
+}
+
+impl<A: Scalar> Kernel for PackRows<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        if self.rows.ncols() < A::PANEL || self.rows.nrows() < self.scales.len() {
+            self.out.fill(A::zero());
+        }
+        let mut spare = Vec::new();
+        for (index, out) in self
+            .out
+            .chunks_exact_mut(A::PANEL)
+            .take(self.rows.nrows())
+            .enumerate()
+        {
+            let factor = self.factors[index] * self.scales[index];
+            let row = contiguous(self.rows.row(index), &mut spare);
+            out.iter_mut()
+                .zip(row)
+                .for_each(|(out, &x)| *out = A::narrow(x.wide() * factor));
+        }
+    }
+}
+
+/// Carries gradients by normalised rows back to the rows: (g − (x̂·g)·x̂)/‖x‖.
+pub(super) struct FinishRows<'e, 'a, 'g, A> {
+    pub(super) embeddings: &'e Embeddings<'a, A>,
+    /// The embedding that belongs to the first of `rows`.
+    pub(super) first: usize,
+    pub(super) project: bool,
+    /// g as a panel `[dim][lane]` with a scale for each lane; otherwise it is what the rows hold, with the document's factor in it.
+    pub(super) turned: Option<(&'e [A], &'e [f64])>,
+    /// Whether to add to the rows.
+    pub(super) add: bool,
+    pub(super) rows: ArrayViewMut2<'g, A>,
+}
+
+impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(mut self) {
+        let dim = self.rows.ncols();
+        let matrix = self.embeddings.rows();
+        let mut gradients = vec![
+            A::zero();
+            if self.turned.is_some() {
+                dim * A::PANEL
+            } else {
+                0
+            }
+        ];
+        if let Some((turned, _)) = self.turned {
+            turn(turned, &mut gradients, self.rows.nrows());
+        }
+        let (mut spare, mut gradient_spare) = (Vec::new(), Vec::new());
+        for local in 0..self.rows.nrows() {
+            let factor = self.embeddings.factors[self.first + local];
+            let mut outer = self.embeddings.per_norm[self.first + local];
+            let x = contiguous(matrix.row(self.first + local), &mut spare);
+            let gradient = if let Some((_, scales)) = self.turned {
+                outer *= scales[local];
+                &gradients[local * dim..][..dim]
+            } else {
+                outer = if factor == 0.0 { 0.0 } else { outer / factor };
+                gradient_spare.clear();
+                match self.rows.row(local).to_slice() {
+                    Some(row) => gradient_spare.extend_from_slice(row),
+                    None => gradient_spare.extend(self.rows.row(local)),
+                }
+                &gradient_spare
+            };
+            let along = if self.project {
+                dot::<A, I>(gradient, x).value() * factor * factor
+            } else {
+                0.0
+            };
+            let add = self.add;
+            let mut row = self.rows.row_mut(local);
+            if add {
+                for ((to, &g), &x) in row.iter_mut().zip(gradient).zip(x) {
+                    *to = A::narrow(to.wide() + outer * (g.wide() - along * x.wide()));
+                }
+            } else {
+                write_row(row, Stores::Cached, |range, out| {
+                    let rows = gradient[range.clone()].iter().zip(&x[range]);
+                    out.iter_mut().zip(rows).for_each(|(out, (&g, &x))| {
+                        *out = A::narrow(outer * (g.wide() - along * x.wide()))
+                    });
+                });
+            }
+        }
+    }
+}
+
+/// Turns a panel `[dim][lane]` into rows `[lane][dim]`, the first `rows` of them.
+#[inline(always)]
+fn turn<A: Scalar>(panel: &[A], rows_out: &mut [A], rows: usize) {
+    let dim = panel.len() / A::PANEL;
+    for start in (0..dim).step_by(TURN) {
+        let columns = start..dim.min(start + TURN);
+        for lane in 0..rows {
+            let row = &mut rows_out[lane * dim..][columns.clone()];
+            let lanes = &panel[columns.start * A::PANEL..columns.end * A::PANEL];
+            for (to, from) in row.iter_mut().zip(lanes.chunks_exact(A::PANEL)) {
+                *to = from[lane];
+            }
+        }
+    }
+}
