@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayViewMut1, s};
+use ndarray::{ArrayView1, ArrayViewMut1};
 
 use crate::blocks::{Split, Threads, map_merge};
 use crate::error::Error;
@@ -227,48 +227,59 @@ pub(crate) fn write_row<A: Scalar>(
     mut fill: impl FnMut(Range<usize>, &mut [A]),
 ) {
     let len = row.len();
-    let mut chunk = [A::zero(); CHUNK];
-    let ranges = (0..len)
-        .step_by(CHUNK)
-        .map(|start| start..len.min(start + CHUNK));
-    match row.as_slice_mut() {
-        Some(slice) if stores == Stores::Cached => {
-            for range in ranges {
-                fill(range.clone(), &mut slice[range]);
-            }
-        }
-        Some(slice) => {
-            for range in ranges {
-                let chunk = &mut chunk[..range.len()];
-                fill(range.clone(), chunk);
-                simd::stream(&mut slice[range], chunk);
-            }
-        }
-        None => {
-            for range in ranges {
-                let chunk = &mut chunk[..range.len()];
-                fill(range.clone(), chunk);
-                for (column, &x) in range.zip(&*chunk) {
-                    row[column] = x;
-                }
-            }
-        }
+    for start in (0..len).step_by(CHUNK) {
+        write_chunk(&mut row, start..len.min(start + CHUNK), stores, &mut fill);
     }
 }
 
-/// Writes some columns of a row of any layout.
+/// Writes some columns of a row from numbers that have been computed.
 #[inline(always)]
 pub(crate) fn write_columns<A: Scalar>(
-    row: ArrayViewMut1<'_, A>,
+    mut row: ArrayViewMut1<'_, A>,
     columns: Range<usize>,
     stores: Stores,
     values: &[f64],
 ) {
-    write_row(row.slice_move(s![columns]), stores, |range, out| {
-        out.iter_mut()
-            .zip(&values[range])
-            .for_each(|(out, &x)| *out = A::narrow(x));
-    });
+    for start in columns.clone().step_by(CHUNK) {
+        let chunk = start..columns.end.min(start + CHUNK);
+        write_chunk(
+            &mut row,
+            chunk,
+            stores,
+            &mut |range: Range<usize>, out: &mut [A]| {
+                let values = &values[range.start - columns.start..];
+                out.iter_mut()
+                    .zip(values)
+                    .for_each(|(out, &x)| *out = A::narrow(x));
+            },
+        );
+    }
+}
+
+/// At most [`CHUNK`] columns.
+#[inline(always)]
+fn write_chunk<A: Scalar>(
+    row: &mut ArrayViewMut1<'_, A>,
+    columns: Range<usize>,
+    stores: Stores,
+    fill: &mut impl FnMut(Range<usize>, &mut [A]),
+) {
+    let mut chunk = [A::zero(); CHUNK];
+    match row.as_slice_mut() {
+        Some(slice) if stores == Stores::Cached => fill(columns.clone(), &mut slice[columns]),
+        Some(slice) => {
+            let chunk = &mut chunk[..columns.len()];
+            fill(columns.clone(), chunk);
+            simd::stream(&mut slice[columns], chunk);
+        }
+        None => {
+            let chunk = &mut chunk[..columns.len()];
+            fill(columns.clone(), chunk);
+            columns
+                .zip(chunk)
+                .for_each(|(column, &mut x)| row[column] = x);
+        }
+    }
 }
 
 /// A row as a slice: borrowed where the view's columns are contiguous, copied to `spare` where they are not.

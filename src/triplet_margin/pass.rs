@@ -1,6 +1,6 @@
 //! One row of triplets: distances, loss, and the gradient while the rows are in the cache.
 
-use ndarray::{ArrayViewMut2, ArrayViewMut3, s};
+use ndarray::{ArrayView1, ArrayViewMut2, ArrayViewMut3, Axis};
 
 use super::{TripletMarginInput, TripletMarginLoss};
 use crate::distance::{Distance, Side, Slope, Term};
@@ -50,7 +50,7 @@ impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A,
         let mut pull = 0.0;
         for (k, slot) in far.iter_mut().enumerate() {
             let mut spare = Vec::new();
-            let negative = contiguous(input.negatives.slice_move(s![row, k, ..]), &mut spare);
+            let negative = contiguous(self.negative(row, k), &mut spare);
             let far = self.far::<I>(anchor, positive, negative, near, scale, &mut outcome);
             pull -= far.factor;
             *slot = Some(far);
@@ -84,6 +84,14 @@ struct Far<R> {
 }
 
 impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
+    #[inline(always)]
+    fn negative(&self, row: usize, k: usize) -> ArrayView1<'_, A> {
+        let negatives = self.input.negatives;
+        negatives
+            .index_axis_move(Axis(0), row)
+            .index_axis_move(Axis(0), k)
+    }
+
     /// Measures a negative and adds its triplet to the outcome.
     #[inline(always)]
     fn far<I: Isa>(
@@ -145,7 +153,6 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
                 [&mut *sum, &mut *dx, &mut *dy].map(|row| &mut row[..columns.len()]);
             let (mut spare, mut other_spare) = ([dx, dy], Vec::new());
             let (anchor, positive) = (&anchor[columns.clone()], &positive[columns.clone()]);
-            let negative = |k: usize| self.input.negatives.slice_move(s![row, k, columns.clone()]);
             for (view, side, with_swapped) in [
                 (&mut *to_anchor, Side::X, false),
                 (&mut *to_positive, Side::Y, true),
@@ -169,7 +176,7 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
                 for (k, far) in far {
                     let rows = [
                         if far.swapped { positive } else { anchor },
-                        contiguous(negative(k), &mut other_spare),
+                        &contiguous(self.negative(row, k), &mut other_spare)[columns.clone()],
                     ];
                     add::<A, D, I>(
                         distance,
@@ -188,7 +195,7 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
             for (k, far) in far.iter().flatten().enumerate() {
                 let rows = [
                     if far.swapped { positive } else { anchor },
-                    contiguous(negative(k), &mut other_spare),
+                    &contiguous(self.negative(row, k), &mut other_spare)[columns.clone()],
                 ];
                 add::<A, D, I>(
                     distance,
@@ -201,7 +208,9 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
                     &mut spare,
                 );
                 write_columns(
-                    views.slice_mut(s![local, k, ..]),
+                    views
+                        .index_axis_mut(Axis(0), local)
+                        .index_axis_move(Axis(0), k),
                     columns.clone(),
                     stores,
                     sum,
