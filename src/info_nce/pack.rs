@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2, s};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
 
 use super::candidates::Embeddings;
 use crate::kernels::dot;
@@ -26,18 +26,35 @@ impl<A: Scalar> Kernel for PackTransposed<'_, '_, A> {
         if self.rows.len() < A::PANEL {
             self.packed.fill(A::zero());
         }
-        let rows = self.left.rows();
+        let matrix = self.left.rows();
         let mut spare = Vec::new();
         // A few columns of all rows at a time, so that the lines of the panel are written while they are in the cache.
         for (index, packed) in self.packed.chunks_mut(TURN * A::PANEL).enumerate() {
-            let columns = index * TURN..rows.ncols().min((index + 1) * TURN);
+            let columns = index * TURN..matrix.ncols().min((index + 1) * TURN);
             for (lane, row) in self.rows.clone().enumerate() {
                 let factor = self.left.factors[row];
-                let row = contiguous(rows.slice(s![row, columns.clone()]), &mut spare);
+                let row = some_columns(matrix.row(row), columns.clone(), &mut spare);
                 for (to, &x) in packed.chunks_exact_mut(A::PANEL).zip(row) {
                     to[lane] = A::narrow(x.wide() * factor);
                 }
             }
+        }
+    }
+}
+
+/// A piece of a row as a slice, copied where its columns are not contiguous.
+#[inline(always)]
+fn some_columns<'a, A: Scalar>(
+    row: ArrayView1<'a, A>,
+    columns: Range<usize>,
+    spare: &'a mut Vec<A>,
+) -> &'a [A] {
+    match row.to_slice() {
+        Some(row) => &row[columns],
+        None => {
+            spare.clear();
+            spare.extend(columns.map(|column| row[column]));
+            spare
         }
     }
 }
@@ -150,16 +167,28 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
 
 /// Turns a panel `[dim][lane]` into rows `[lane][dim]`, the first `rows` of them.
 #[inline(always)]
-fn turn<A: Scalar>(panel: &[A], rows_out: &mut [A], rows: usize) {
+fn turn<A: Scalar>(panel: &[A], turned: &mut [A], rows: usize) {
     let dim = panel.len() / A::PANEL;
-    for start in (0..dim).step_by(TURN) {
-        let columns = start..dim.min(start + TURN);
-        for lane in 0..rows {
-            let row = &mut rows_out[lane * dim..][columns.clone()];
-            let lanes = &panel[columns.start * A::PANEL..columns.end * A::PANEL];
-            for (to, from) in row.iter_mut().zip(lanes.chunks_exact(A::PANEL)) {
-                *to = from[lane];
+    let whole = dim - dim % SQUARE;
+    for start in (0..whole).step_by(SQUARE) {
+        for first in (0..rows).step_by(SQUARE) {
+            // Squares of fixed size, which the compiler turns in registers.
+            let square: [[A; SQUARE]; SQUARE] = std::array::from_fn(|column| {
+                let lanes = &panel[(start + column) * A::PANEL + first..];
+                std::array::from_fn(|lane| lanes[..SQUARE][lane])
+            });
+            for lane in first..rows.min(first + SQUARE) {
+                let row: [A; SQUARE] = std::array::from_fn(|column| square[column][lane - first]);
+                turned[lane * dim + start..][..SQUARE].copy_from_slice(&row);
             }
         }
     }
+    for column in whole..dim {
+        for lane in 0..rows {
+            turned[lane * dim + column] = panel[column * A::PANEL + lane];
+        }
+    }
 }
+
+/// The side of a square that is turned at once.
+const SQUARE: usize = 8;

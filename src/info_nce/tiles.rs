@@ -28,24 +28,25 @@ impl<A: Scalar> Kernel for Scale<'_, A> {
         // A product that overflows stays a number: what is beyond is beyond every other score anyway.
         let bound = A::max_value() / (A::one() + A::one());
         let max = &mut self.max[..A::PANEL];
+        max.fill(A::neg_infinity());
         for (row, &factor) in self.tile.chunks_exact_mut(A::PANEL).zip(self.factors) {
-            for z in row.iter_mut() {
+            for (z, max) in row.iter_mut().zip(max.iter_mut()) {
                 let scaled = *z * factor;
                 let scaled = if scaled > bound { bound } else { scaled };
                 *z = if scaled < -bound { -bound } else { scaled };
+                *max = if *z > *max { *z } else { *max };
             }
+        }
+        if self.positives.is_empty() && self.lanes >= A::PANEL {
+            return;
         }
         for &(row, lane) in self.positives {
             self.tile[row * A::PANEL + lane] = A::neg_infinity();
         }
-        if self.lanes < A::PANEL {
-            for row in self.tile.chunks_exact_mut(A::PANEL) {
-                row[self.lanes..].fill(A::neg_infinity());
-            }
-        }
         max.fill(A::neg_infinity());
-        for (row, _) in self.tile.chunks_exact(A::PANEL).zip(self.factors) {
-            for (max, &z) in max.iter_mut().zip(row) {
+        for row in self.tile.chunks_exact_mut(A::PANEL) {
+            row[self.lanes.min(A::PANEL)..].fill(A::neg_infinity());
+            for (max, &mut z) in max.iter_mut().zip(row) {
                 *max = if z > *max { z } else { *max };
             }
         }
