@@ -110,6 +110,11 @@ pub(crate) fn for_each<T: Split>(
     map_merge(threads, count, grain, work, leaf, &|(), ()| ());
 }
 
+/// Runs work of several phases on a thread of the pool, so that it is handed over once and not in every phase.
+pub(crate) fn on_pool<R: Send>(threads: Threads, work: impl FnOnce() -> R + Send) -> R {
+    both(threads, work, || ()).0
+}
+
 fn descend<T: Split, R: Send>(
     threads: Threads,
     first: usize,

@@ -169,7 +169,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
             },
             left: Embeddings::new(input.queries, loss.similarity),
             blocks,
-            layout: Layout::new::<A>(n, &sizes, limit, loss.symmetric),
+            layout: Layout::new::<A>(n, &sizes, input.queries.ncols(), limit, loss.symmetric),
             queries: vec![Query::NEW; n],
             columns: vec![Partition::EMPTY; m],
             column_shifts: vec![A::zero(); m],

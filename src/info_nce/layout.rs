@@ -30,20 +30,22 @@ impl Layout {
     /// Below this the documents are read too often, and scoring twice is cheaper.
     const LEAST_PANELS: usize = 2;
 
-    /// For `queries` against blocks of `documents`, within `limit` bytes. `whole` asks for all queries in one block, if they fit.
+    /// For `queries` against blocks of `documents` of `dim` columns, within `limit` bytes. `whole` asks for all queries in one block, if they fit.
     pub(super) fn new<A: Scalar>(
         queries: usize,
         documents: &[usize],
+        dim: usize,
         limit: usize,
         whole: bool,
     ) -> Self {
         let most = documents.iter().copied().max().unwrap_or(0);
-        let chunk = if most >= 2048 {
-            256
-        } else if most >= 512 {
-            128
-        } else {
-            64
+        let chunk = match (most, dim) {
+            // Small batches are cut finer, for there to be work for several threads.
+            (..=64, _) => 32,
+            (..=256, _) => 64,
+            // A chunk of documents fits the second-level cache beside the packed queries.
+            (_, 512..) => 128,
+            _ => 256,
         };
         let mut chunks = Vec::new();
         for (block, &documents) in documents.iter().enumerate() {
@@ -126,7 +128,7 @@ mod tests {
                 (5, [3_000_000, 1]),
             ] {
                 for whole in [false, true] {
-                    let layout = Layout::new::<f32>(queries, &documents, limit, whole);
+                    let layout = Layout::new::<f32>(queries, &documents, 768, limit, whole);
                     let bytes = layout.slab.min(layout.chunks.len())
                         * layout.panels
                         * layout.tile::<f32>()

@@ -13,6 +13,7 @@ mod pack;
 mod softmax;
 mod tiles;
 
+use crate::blocks::on_pool;
 use crate::error::{Error, check};
 use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
@@ -20,6 +21,7 @@ use crate::rows::check_shape;
 use crate::scalar::Scalar;
 use crate::similarity::Similarity;
 use crate::workspace::Workspace;
+use engine::Engine;
 
 pub use candidates::Targets;
 pub use input::{InfoNceGradient, InfoNceInput, InfoNceOwnedGradient, InfoNceReport};
@@ -145,7 +147,11 @@ impl<A: Scalar> Loss<A> for InfoNceLoss {
     ) -> Result<A, Error> {
         self.check_input(&input)?;
         check_want(&input, &want)?;
-        Ok(engine::evaluate(self, input, want, workspace))
+        let products = 6 * input.queries.len() * input.documents.nrows().max(1);
+        let threads = Engine::<A>::threads(products);
+        Ok(on_pool(threads, || {
+            engine::evaluate(self, input, want, workspace)
+        }))
     }
 }
 
