@@ -78,11 +78,16 @@ fn info_nce_with_a_reused_workspace_allocates_less_than_its_input_holds() {
     let loss = InfoNceLoss::new(0.05).unwrap();
     let (_, mut gradient) = loss.value_and_gradient(input).unwrap();
     let mut workspace = Workspace::new();
-    loss.evaluate(input, Want::gradient(gradient.view_mut()), &mut workspace).unwrap();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    loss.evaluate(input, Want::gradient(gradient.view_mut()), &mut workspace)
+        .unwrap();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
     let bytes = pool.install(|| {
         allocated(|| {
-            loss.evaluate(input, Want::gradient(gradient.view_mut()), &mut workspace).unwrap();
+            loss.evaluate(input, Want::gradient(gradient.view_mut()), &mut workspace)
+                .unwrap();
         })
     });
     let input_bytes = 2 * SHAPE.0 * SHAPE.1 * size_of::<f32>();

@@ -1,0 +1,333 @@
+//! How each loss is called: embeddings of a batch in, value and gradient at the embeddings out.
+
+use clap::ValueEnum;
+use contrastive::{
+    CosineDistance, CosineEmbeddingInput, CosineEmbeddingLoss, Error, InfoNceInput, InfoNceLoss,
+    Loss, PairLabel, TripletMarginInput, TripletMarginLoss,
+};
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis};
+
+use crate::negatives::Negatives;
+
+/// Negatives per query that one call of the triplet loss gets: all of a batch would not stay in cache.
+const NEGATIVES_PER_CALL: usize = 8;
+
+/// The losses that the example compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LossKind {
+    /// Cosine embedding loss over labelled pairs
+    Pairwise,
+    /// Triplet margin loss on the cosine distance
+    Triplet,
+    /// InfoNCE on the cosine similarity
+    #[value(name = "infonce")]
+    InfoNce,
+}
+
+impl LossKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pairwise => "pairwise",
+            Self::Triplet => "triplet",
+            Self::InfoNce => "InfoNCE",
+        }
+    }
+
+    /// What its one hyper-parameter is called.
+    pub(crate) fn hyper_name(self) -> &'static str {
+        if self == Self::InfoNce {
+            "temperature"
+        } else {
+            "margin"
+        }
+    }
+}
+
+/// A loss with its hyper-parameter, ready to be called.
+pub(crate) enum Objective {
+    Pairwise(CosineEmbeddingLoss),
+    Triplet(TripletMarginLoss<CosineDistance>),
+    InfoNce(InfoNceLoss),
+}
+
+/// Result of one call: the gradients have the shapes of the embeddings.
+pub(crate) struct Step {
+    pub(crate) loss: f32,
+    pub(crate) queries: Array2<f32>,
+    pub(crate) documents: Array2<f32>,
+}
+
+impl Step {
+    fn zero(queries: ArrayView2<'_, f32>, documents: ArrayView2<'_, f32>) -> Self {
+        Self {
+            loss: 0.0,
+            queries: Array2::zeros(queries.dim()),
+            documents: Array2::zeros(documents.dim()),
+        }
+    }
+
+    /// Adds the gradient at the positives, which are documents 0..n, and at the gathered negatives.
+    fn add_documents(
+        &mut self,
+        weight: f32,
+        positives: &Array2<f32>,
+        negatives: Array3<f32>,
+        came_from: &Array1<usize>,
+    ) {
+        self.documents
+            .slice_axis_mut(Axis(0), (..positives.nrows()).into())
+            .scaled_add(weight, positives);
+        let shape = (came_from.len(), positives.ncols());
+        let rows = negatives
+            .into_shape_with_order(shape)
+            .expect("gradients of the library are contiguous");
+        add_rows(&mut self.documents, came_from.view(), weight, rows.view());
+    }
+}
+
+impl Objective {
+    /// `hyper` is the margin of the pairwise and the triplet loss, the temperature of InfoNCE.
+    pub(crate) fn new(kind: LossKind, hyper: f64) -> Result<Self, Error> {
+        Ok(match kind {
+            LossKind::Pairwise => Self::Pairwise(CosineEmbeddingLoss::new(hyper)?),
+            LossKind::Triplet => {
+                Self::Triplet(TripletMarginLoss::new(hyper)?.with_distance(CosineDistance))
+            }
+            LossKind::InfoNce => Self::InfoNce(InfoNceLoss::new(hyper)?),
+        })
+    }
+
+    /// Value and gradient for queries [n, d] and documents [m, d], of which document i answers query i.
+    pub(crate) fn step(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        documents: ArrayView2<'_, f32>,
+        negatives: Negatives,
+    ) -> Result<Step, Error> {
+        match self {
+            Self::Pairwise(loss) => pairwise(
+                loss,
+                queries,
+                documents,
+                &negatives.choose(queries, documents),
+            ),
+            Self::Triplet(loss) => triplet(
+                loss,
+                queries,
+                documents,
+                &negatives.choose(queries, documents),
+            ),
+            Self::InfoNce(loss) if negatives == Negatives::InBatch => {
+                info_nce(loss, queries, documents)
+            }
+            Self::InfoNce(loss) => info_nce_own(
+                loss,
+                queries,
+                documents,
+                &negatives.choose(queries, documents),
+            ),
+        }
+    }
+}
+
+/// Labelled pairs: (query, own document) matches, (query, negative) does not; the mean over all n·(1 + K) pairs. One call
+/// for the matches and one per column of negatives, so that the rows at work stay in cache.
+fn pairwise(
+    loss: &CosineEmbeddingLoss,
+    queries: ArrayView2<'_, f32>,
+    documents: ArrayView2<'_, f32>,
+    negatives: &Array2<usize>,
+) -> Result<Step, Error> {
+    let (n, k) = negatives.dim();
+    let weight = 1.0 / (1 + k) as f32;
+    let own: Array1<usize> = (0..n).collect();
+    let matches = std::iter::once((own.view(), PairLabel::Match));
+    let others = negatives
+        .columns()
+        .into_iter()
+        .map(|column| (column, PairLabel::NoMatch));
+    let mut step = Step::zero(queries, documents);
+    for (rows, label) in matches.chain(others) {
+        let y = documents.select(Axis(0), &rows.to_vec());
+        let labels = Array1::from_elem(n, label);
+
+        let input = CosineEmbeddingInput::new(queries, y.view(), labels.view());
+        let (value, gradient) = loss.value_and_gradient(input)?;
+
+        step.loss += weight * value;
+        step.queries.scaled_add(weight, &gradient.x);
+        add_rows(&mut step.documents, rows, weight, gradient.y.view());
+    }
+    Ok(step)
+}
+
+/// Triplets (query, own document, negative): the mean over all n·K of them, a few negatives per query in one call.
+fn triplet(
+    loss: &TripletMarginLoss<CosineDistance>,
+    queries: ArrayView2<'_, f32>,
+    documents: ArrayView2<'_, f32>,
+    negatives: &Array2<usize>,
+) -> Result<Step, Error> {
+    let positives = documents.slice_axis(Axis(0), (..queries.nrows()).into());
+    let mut step = Step::zero(queries, documents);
+    for columns in negatives.axis_chunks_iter(Axis(1), NEGATIVES_PER_CALL) {
+        let weight = columns.ncols() as f32 / negatives.ncols() as f32;
+        let (negative_rows, came_from) = gathered(documents, columns);
+
+        let input = TripletMarginInput::with_negatives(queries, positives, negative_rows.view());
+        let (value, gradient) = loss.value_and_gradient(input)?;
+
+        step.loss += weight * value;
+        step.queries.scaled_add(weight, &gradient.anchor);
+        step.add_documents(weight, &gradient.positive, gradient.negatives, &came_from);
+    }
+    Ok(step)
+}
+
+/// InfoNCE over the documents of the batch: the own one against all others.
+fn info_nce(
+    loss: &InfoNceLoss,
+    queries: ArrayView2<'_, f32>,
+    documents: ArrayView2<'_, f32>,
+) -> Result<Step, Error> {
+    let (value, gradient) = loss.value_and_gradient(InfoNceInput::new(queries, documents))?;
+    Ok(Step {
+        loss: value,
+        queries: gradient.queries,
+        documents: gradient.documents,
+    })
+}
+
+/// InfoNCE over the own document and the negatives of the query, nothing else.
+fn info_nce_own(
+    loss: &InfoNceLoss,
+    queries: ArrayView2<'_, f32>,
+    documents: ArrayView2<'_, f32>,
+    negatives: &Array2<usize>,
+) -> Result<Step, Error> {
+    let positives = documents.slice_axis(Axis(0), (..queries.nrows()).into());
+    let (negative_rows, came_from) = gathered(documents, negatives.view());
+
+    let input = InfoNceInput::new(queries, positives).with_negatives(negative_rows.view());
+    let (value, gradient) = loss
+        .with_in_batch_negatives(false)
+        .value_and_gradient(input)?;
+
+    let mut step = Step {
+        loss: value,
+        queries: gradient.queries,
+        documents: Array2::zeros(documents.dim()),
+    };
+    let at_negatives = gradient.negatives.expect("the input has negatives");
+    step.add_documents(1.0, &gradient.documents, at_negatives, &came_from);
+    Ok(step)
+}
+
+/// The documents that `negatives` [n, K] names, as [n, K, d] and the list of their rows.
+fn gathered(
+    documents: ArrayView2<'_, f32>,
+    negatives: ArrayView2<'_, usize>,
+) -> (Array3<f32>, Array1<usize>) {
+    let (n, k) = negatives.dim();
+    let rows: Array1<usize> = negatives.iter().copied().collect();
+    let flat = documents.select(Axis(0), &rows.to_vec());
+    (
+        flat.into_shape_with_order((n, k, documents.ncols()))
+            .expect("n·K rows were selected"),
+        rows,
+    )
+}
+
+/// Adds each gathered row's gradient, times `weight`, to the row that it came from.
+fn add_rows(
+    sums: &mut Array2<f32>,
+    came_from: ArrayView1<'_, usize>,
+    weight: f32,
+    gradient: ArrayView2<'_, f32>,
+) {
+    for (&to, row) in came_from.iter().zip(gradient.rows()) {
+        sums.row_mut(to).scaled_add(weight, &row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn random(rows: usize, seed: u64) -> Array2<f32> {
+        let mut random = Random::new(seed, 0);
+        Array2::from_shape_simple_fn((rows, 5), || random.uniform() as f32 - 0.5)
+    }
+
+    /// Central differences in f32 with a step of 1e-2 are good to about 1e-3 here.
+    const TOLERANCE: f32 = 3e-3;
+
+    #[test]
+    fn every_loss_and_choice_of_negatives_agrees_with_finite_differences() {
+        for (kind, hyper) in [
+            (LossKind::Pairwise, -0.9),
+            (LossKind::Triplet, 3.0),
+            (LossKind::InfoNce, 0.5),
+        ] {
+            for negatives in [Negatives::Sampled, Negatives::InBatch] {
+                let objective = Objective::new(kind, hyper).unwrap();
+                let m = if negatives == Negatives::Sampled {
+                    8
+                } else {
+                    4
+                };
+                let (queries, documents) = (random(4, 1), random(m, 2));
+                let value = |q: &Array2<f32>, d: &Array2<f32>| {
+                    objective.step(q.view(), d.view(), negatives).unwrap().loss
+                };
+                let step = objective
+                    .step(queries.view(), documents.view(), negatives)
+                    .unwrap();
+                let numeric = |x: &Array2<f32>, f: &dyn Fn(&Array2<f32>) -> f32| {
+                    Array2::from_shape_fn(x.dim(), |at| {
+                        let (mut up, mut down) = (x.clone(), x.clone());
+                        up[at] += 1e-2;
+                        down[at] -= 1e-2;
+                        (f(&up) - f(&down)) / 2e-2
+                    })
+                };
+                let close =
+                    |a: Array2<f32>, b: &Array2<f32>| (a - b).iter().all(|x| x.abs() < TOLERANCE);
+                assert!(
+                    close(numeric(&queries, &|q| value(q, &documents)), &step.queries),
+                    "{kind:?} {negatives:?}"
+                );
+                assert!(
+                    close(
+                        numeric(&documents, &|d| value(&queries, d)),
+                        &step.documents
+                    ),
+                    "{kind:?} {negatives:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn in_batch_info_nce_equals_own_negatives_that_list_the_batch() {
+        let (queries, documents) = (random(4, 1), random(4, 2));
+        let loss = InfoNceLoss::new(0.2).unwrap();
+        let listed = Negatives::InBatch.choose(queries.view(), documents.view());
+        let own = info_nce_own(&loss, queries.view(), documents.view(), &listed).unwrap();
+        let in_batch = info_nce(&loss, queries.view(), documents.view()).unwrap();
+        assert!((own.loss - in_batch.loss).abs() < 1e-5);
+        assert!(
+            (own.documents - in_batch.documents)
+                .iter()
+                .all(|x| x.abs() < 1e-5)
+        );
+    }
+
+    #[test]
+    fn hyper_parameters_out_of_range_are_errors() {
+        assert!(Objective::new(LossKind::Pairwise, 1.5).is_err());
+        assert!(Objective::new(LossKind::Triplet, 0.0).is_err());
+        assert!(Objective::new(LossKind::InfoNce, f64::NAN).is_err());
+    }
+}
