@@ -58,7 +58,7 @@ impl<R: Real> Pair<R> {
         }
     }
 
-    /// `out` += `factor`·∂s/∂x
+    /// `out` += `factor`·∂s/∂x; nothing for a factor of zero, whatever the rows hold
     #[inline(always)]
     pub(crate) fn add_first<A: Scalar<Real = R>, I: Isa>(
         self,
@@ -67,6 +67,9 @@ impl<R: Real> Pair<R> {
         y: &[A],
         out: &mut [f64],
     ) {
+        if factor == 0.0 {
+            return;
+        }
         let rows = x.iter().zip(y);
         match self {
             Self::Cosine(pair) => {
@@ -82,7 +85,7 @@ impl<R: Real> Pair<R> {
         }
     }
 
-    /// `out` = `factor`·∂s/∂y
+    /// `out` = `factor`·∂s/∂y; zeros for a factor of zero, whatever the rows hold
     #[inline(always)]
     pub(crate) fn write_second<A: Scalar<Real = R>, I: Isa>(
         self,
@@ -91,6 +94,9 @@ impl<R: Real> Pair<R> {
         y: &[A],
         out: &mut [A],
     ) {
+        if factor == 0.0 {
+            return out.fill(A::zero());
+        }
         let rows = x.iter().zip(y);
         match self {
             Self::Cosine(pair) => {

@@ -71,7 +71,11 @@ impl Real for DoubleDouble {
     #[inline(always)]
     fn new(hi: f64, lo: f64) -> Self {
         let (hi, lo) = two_sum(hi, lo);
-        Self { hi, lo }
+        // The rounding error of an overflow is NaN and means nothing.
+        Self {
+            hi,
+            lo: if hi.is_finite() { lo } else { 0.0 },
+        }
     }
     #[inline(always)]
     fn sqrt(self) -> Self {

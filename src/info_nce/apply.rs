@@ -117,6 +117,8 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     },
                 );
                 let range = panel * A::PANEL..(panel + 1) * A::PANEL;
+                let idle = lanes.idle.iter().filter(|lane| range.contains(lane));
+                let idle: Vec<usize> = idle.map(|lane| lane - range.start).collect();
                 dispatch(Weigh {
                     tile: &mut tile.slice[..chunk.rows.len() * A::PANEL],
                     factors: &block.factors[chunk.rows.clone()],
@@ -128,6 +130,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     }),
                     row_weights: self.loss.symmetric,
                     positives: &positives[..found],
+                    idle: &idle,
                 });
             },
         );

@@ -58,11 +58,15 @@ impl<A: Scalar> Engine<'_, '_, A> {
     }
 }
 
-/// A maximum as what is subtracted from scores: the nearest number of their precision; 0 for that of nothing.
+/// A maximum as what is subtracted from scores: the nearest number of their precision that is not below it; 0 for the maximum of nothing.
 pub(super) fn shift_of<A: Scalar>(max: f64) -> A {
     if max == f64::NEG_INFINITY {
-        A::zero()
+        return A::zero();
+    }
+    let shift = A::narrow(max);
+    if shift.wide() < max {
+        shift + shift.abs() * A::epsilon() + A::min_positive_value()
     } else {
-        A::narrow(max)
+        shift
     }
 }

@@ -187,7 +187,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
         if self.count_above {
             let scores = self.queries[queries.clone()]
                 .iter()
-                .map(|query| A::narrow(query.positive));
+                .map(|query| A::narrow(self.listed.tie(query)));
             positives
                 .iter_mut()
                 .zip(scores)

@@ -14,6 +14,8 @@ pub(super) struct Lanes<A> {
     pub(super) weights: Vec<A>,
     /// What a lane's products are multiplied with, where one softmax has the tile to itself.
     pub(super) scales: Vec<f64>,
+    /// Lanes of queries that do not take part: what they hold, a NaN perhaps, must not reach the documents.
+    pub(super) idle: Vec<usize>,
     /// The value at the positive, before the document's factor.
     pub(super) positives: Vec<f64>,
 }
@@ -25,19 +27,24 @@ impl<A: Scalar> Lanes<A> {
             shifts: vec![A::zero(); width],
             weights: vec![A::zero(); width],
             scales: vec![0.0; width],
+            idle: Vec::new(),
             positives: vec![0.0; width],
         };
         for (lane, i) in queries.clone().enumerate() {
             let (weight, query) = (engine.listed.weight(i), &engine.queries[i]);
             let shift = shift_of::<A>(query.others.max);
-            // The shift is the maximum rounded; what the rounding does to the exponentials is undone here.
-            let rounding = if query.others.max == f64::NEG_INFINITY {
-                0.0
-            } else {
-                shift.wide() - query.others.max
+            // The shift is the maximum rounded up; what the rounding does to the exponentials is undone here. Where it does more
+            // than this, nothing in a tile is near the maximum.
+            const MOST: f64 = 60.0;
+            let rounding = match query.others.max {
+                f64::NEG_INFINITY => 0.0,
+                max => (shift.wide() - max).min(MOST),
             };
             let share = times(weight, query.settled.per_sum * rounding.exp());
             lanes.shifts[lane] = shift;
+            if weight == 0.0 && !engine.loss.symmetric {
+                lanes.idle.push(lane);
+            }
             if engine.loss.symmetric {
                 lanes.weights[lane] = A::narrow(share);
                 lanes.scales[lane] = 1.0;

@@ -74,6 +74,14 @@ impl<'a, A: Scalar> Listed<'a, A> {
                 .map_or(1.0, |weights| weights[query].wide())
     }
 
+    /// The score up to which a candidate ties with the positive: scores in tiles are rounded, and a copy of the positive must not
+    /// count as better.
+    #[inline]
+    pub(super) fn tie(&self, query: &Query) -> f64 {
+        let size = query.positive.abs().max(self.per_temperature);
+        query.positive + 16.0 * A::epsilon().wide() * size
+    }
+
     fn threads(&self, queries: usize) -> Threads {
         let listed = 1 + self
             .input
@@ -237,7 +245,7 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
                 let pair = self.listed.measure::<I>(row, negative);
                 let score = pair.similarity() * per_temperature;
                 query.others = query.others.merge(Partition::of(score));
-                query.above += f64::from(score > query.positive);
+                query.above += f64::from(score > self.listed.tie(query));
                 pairs.push((pair, score));
             }
             query.settled = query.others.against(query.positive);

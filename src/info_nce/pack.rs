@@ -85,6 +85,10 @@ impl<A: Scalar> Kernel for PackRows<'_, '_, A> {
             .take(self.rows.nrows())
             .enumerate()
         {
+            if self.scales[index] == 0.0 {
+                out.fill(A::zero());
+                continue;
+            }
             let factor = self.factors[index] * self.scales[index];
             let row = contiguous(self.rows.row(index), &mut spare);
             out.iter_mut()
@@ -127,6 +131,13 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
         }
         let (mut spare, mut gradient_spare) = (Vec::new(), Vec::new());
         for local in 0..self.rows.nrows() {
+            if self.turned.is_some_and(|(_, scales)| scales[local] == 0.0) {
+                // A query that does not take part.
+                if !self.add {
+                    self.rows.row_mut(local).fill(A::zero());
+                }
+                continue;
+            }
             let factor = self.embeddings.factors[self.first + local];
             let mut outer = self.embeddings.per_norm[self.first + local];
             let x = contiguous(matrix.row(self.first + local), &mut spare);

@@ -176,6 +176,8 @@ pub(super) struct Weigh<'a, A> {
     pub(super) columns: Option<Columns<'a, A>>,
     /// (row, lane, value) of the positives in this tile.
     pub(super) positives: &'a [(usize, usize, f64)],
+    /// Lanes that become zero.
+    pub(super) idle: &'a [usize],
 }
 
 impl<A: Scalar> Kernel for Weigh<'_, A> {
@@ -213,6 +215,13 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
         }
         for &(row, lane, value) in self.positives {
             self.tile[row * A::PANEL + lane] = A::narrow(value * self.factors[row].wide());
+        }
+        for &lane in self.idle {
+            self.tile
+                .iter_mut()
+                .skip(lane)
+                .step_by(A::PANEL)
+                .for_each(|z| *z = A::zero());
         }
     }
 }

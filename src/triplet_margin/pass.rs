@@ -32,7 +32,7 @@ impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A,
         let (mut anchor_spare, mut positive_spare) = (Vec::new(), Vec::new());
         let anchor = contiguous(input.anchor.row(row), &mut anchor_spare);
         let positive = contiguous(input.positive.row(row), &mut positive_spare);
-        let (near, slope) = self.loss.distance.measure::<I>(anchor, positive);
+        let (near, slope) = self.measure::<I>(anchor, positive);
         let mut outcome = Outcome {
             loss: 0.0,
             tally: [0.0, near, 0.0, 0.0],
@@ -92,6 +92,14 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
             .index_axis_move(Axis(0), k)
     }
 
+    /// The distance; NaN where it is infinite because a row is.
+    #[inline(always)]
+    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        let (distance, slope) = self.loss.distance.measure::<I>(x, y);
+        let finite = distance.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
+        (if finite { distance } else { f64::NAN }, slope)
+    }
+
     /// Measures a negative and adds its triplet to the outcome.
     #[inline(always)]
     fn far<I: Isa>(
@@ -104,10 +112,10 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
         outcome: &mut Outcome,
     ) -> Far<A::Real> {
         let per_negative = 1.0 / self.input.negatives.dim().1 as f64;
-        let (mut distance, mut slope) = self.loss.distance.measure::<I>(anchor, negative);
+        let (mut distance, mut slope) = self.measure::<I>(anchor, negative);
         let mut swapped = false;
         if self.loss.swap {
-            let (other, other_slope) = self.loss.distance.measure::<I>(positive, negative);
+            let (other, other_slope) = self.measure::<I>(positive, negative);
             if other < distance || other.is_nan() {
                 (distance, slope, swapped) = (other, other_slope, true);
             }
