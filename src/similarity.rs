@@ -37,7 +37,12 @@ impl Similarity {
     pub(crate) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Pair<A::Real> {
         match self {
             Self::Cosine => Pair::Cosine(cosine::<A, I>(x, y, 0.0)),
-            Self::Dot => Pair::Dot(dot::<A, I>(x, y).value()),
+            Self::Dot => {
+                let dot = dot::<A, I>(x, y).value();
+                // Infinite because a row is, and not by overflow: that is no score.
+                let fair = dot.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
+                Pair::Dot(if fair { dot } else { f64::NAN })
+            }
         }
     }
 }

@@ -156,6 +156,7 @@ struct Norm {
 
 struct Norms<'a, 'b, A> {
     rows: ArrayView2<'a, A>,
+    similarity: Similarity,
     first: usize,
     out: &'b mut [Norm],
 }
@@ -168,8 +169,21 @@ impl<A: Scalar> Kernel for Norms<'_, '_, A> {
         let mut spare = Vec::new();
         for (row, out) in self.out.iter_mut().enumerate() {
             let row = crate::rows::contiguous(self.rows.row(self.first + row), &mut spare);
-            *out = norm::<A, I>(row);
+            *out = match self.similarity {
+                Similarity::Cosine => norm::<A, I>(row),
+                Similarity::Dot => unit(row),
+            };
         }
+    }
+}
+
+/// What stands in for the norm where rows are not normalised: NaN for a row that is not finite.
+#[inline(always)]
+fn unit<A: Scalar>(row: &[A]) -> Norm {
+    let finite = largest(row).is_finite();
+    Norm {
+        scale: 1.0,
+        inverse: if finite { 1.0 } else { f64::NAN },
     }
 }
 
@@ -203,14 +217,6 @@ fn norm<A: Scalar, I: Isa>(row: &[A]) -> Norm {
 impl<'a, A: Scalar> Embeddings<'a, A> {
     pub(super) fn new(rows: ArrayView2<'a, A>, similarity: Similarity) -> Self {
         let n = rows.nrows();
-        if similarity == Similarity::Dot {
-            return Self {
-                original: rows,
-                copy: None,
-                factors: vec![1.0; n],
-                per_norm: vec![1.0; n],
-            };
-        }
         let mut norms = vec![Norm::default(); n];
         let threads = Threads::for_nanoseconds(rows.len() as f64 / 4.0);
         for_each(
@@ -224,6 +230,7 @@ impl<'a, A: Scalar> Embeddings<'a, A> {
             &|first, _, out: Units<Norm>| {
                 dispatch(Norms {
                     rows,
+                    similarity,
                     first,
                     out: out.slice,
                 });

@@ -326,9 +326,12 @@ impl<D> TripletMarginLoss<D> {
                 (excess, 1.0)
             };
         }
+        if excess.is_nan() {
+            return (excess, excess);
+        }
         // log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)
         let small = (-excess.abs()).exp();
         let slope = if excess > 0.0 { 1.0 } else { small } / (1.0 + small);
-        (excess.max(0.0) + small.ln_1p() + 0.0 * excess, slope)
+        (excess.max(0.0) + small.ln_1p(), slope)
     }
 }
