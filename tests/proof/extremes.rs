@@ -1,0 +1,251 @@
+//! Rows, scores and temperatures so large or small that a plain formula over- or underflows.
+
+use crate::common::{Metric, Options, assert_finite, largest, list};
+use contrastive::{
+    CosineEmbeddingInput, CosineEmbeddingLoss, InfoNceInput, InfoNceLoss, Loss, PairLabel,
+    Similarity, TripletMarginInput, TripletMarginLoss,
+};
+use ndarray::{Array1, Array3, array};
+
+/// A few roundings in f64.
+const ROUNDING: f64 = 1e-13;
+
+/// Gradients beyond this may overflow on the way: InfoNCE adds contributions of up to some times the result in f32, and divides by the rows at the end
+/// if the reduction is `MeanActive`.
+const LARGEST_GRADIENT: f64 = f32::MAX as f64 / 64.0;
+
+/// What is left of six digits after scores are rounded to f32.
+const SINGLE: f64 = 1e-5;
+
+/// The cosine does not see how long rows are, so these are the results at norm 1, the gradients divided by the norm.
+#[test]
+fn extreme_norms_in_f32_change_no_cosine_and_divide_the_gradient() {
+    let options: Vec<Options> = list::all()
+        .into_iter()
+        .filter(|options| match options {
+            Options::Cosine(options) => options.epsilon == 0.0,
+            Options::Triplet(options) => options.metric == Metric::Cosine,
+            Options::InfoNce(options) => options.similarity == Similarity::Cosine,
+        })
+        .collect();
+    for problem in list::problems(options, 5, 9) {
+        let expected = problem.narrow().solve();
+        // Powers of two are exact; the last one makes numbers that are subnormal.
+        for exponent in [-100, -60, 60, 100, 125, -130_i32] {
+            let factor = 2_f64.powi(exponent);
+            let mut scaled = problem.narrow().wide();
+            for part in scaled.parts.iter_mut().filter(|part| part.ndim() > 0) {
+                part.mapv_inplace(|x| x * factor);
+            }
+            let tolerance = if exponent < -126 { 1e-4 } else { SINGLE };
+            let found = scaled.narrow().solve();
+            let off = (found.value - expected.value).abs() as f64;
+            assert!(
+                off <= tolerance * f64::from(expected.value.abs()).max(1.0),
+                "2^{exponent}: {off:e}: {:?}",
+                problem.options
+            );
+            for (found, expected) in found.gradient.iter().zip(&expected.gradient) {
+                let factor = if found.ndim() == 0 { 1.0 } else { factor };
+                let scale = largest(expected).max(1e-3);
+                for (&found, &expected) in found.iter().zip(expected) {
+                    let exact = f64::from(expected) / factor;
+                    if exact.abs() > LARGEST_GRADIENT {
+                        continue;
+                    }
+                    let off = (f64::from(found) * factor - f64::from(expected)).abs();
+                    // What is below the least normal number is rounded to the grid of the subnormal ones.
+                    let grid = f64::from(f32::MIN_POSITIVE) * f64::from(f32::EPSILON) * factor;
+                    assert!(
+                        off <= tolerance * scale + grid,
+                        "2^{exponent}: {found} for {exact}: {:?}",
+                        problem.options
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_any_norm_have_finite_losses_and_gradients() {
+    for problem in list::problems(list::all(), 5, 4) {
+        let squares = match problem.options {
+            Options::Triplet(options) => {
+                matches!(options.metric, Metric::SquaredEuclidean | Metric::User)
+            }
+            Options::InfoNce(options) => options.similarity == Similarity::Dot,
+            Options::Cosine(_) => false,
+        };
+        // Squares may overflow at 1e30, exactly; gradients of cosines at 1e-37 come near it.
+        for norm in [1e-36, 1e-30, 1e-15, 1e15, 1e30] {
+            if squares && norm > 1e16 {
+                continue;
+            }
+            let mut scaled = problem.clone();
+            for part in scaled.parts.iter_mut().filter(|part| part.ndim() > 0) {
+                part.mapv_inplace(|x| x * norm);
+            }
+            assert_finite(&scaled, &format!("norm {norm}"));
+        }
+    }
+}
+
+#[test]
+fn pairs_of_one_tiny_and_one_huge_row_have_their_cosine() {
+    let (x, y) = (array![[3e-30_f32, 4e-30]], array![[1e30_f32, 0.0]]);
+    let labels = array![PairLabel::Match];
+    let input = CosineEmbeddingInput::new(x.view(), y.view(), labels.view());
+    let value = CosineEmbeddingLoss::new(0.0)
+        .unwrap()
+        .forward(input)
+        .unwrap();
+    assert!((value - 0.4).abs() < 1e-6);
+    let documents = array![[1e30_f32, 0.0], [0.0, 1e-30]];
+    let input = InfoNceInput::new(x.view(), documents.view());
+    let (value, gradient) = InfoNceLoss::new(1.0)
+        .unwrap()
+        .value_and_gradient(input)
+        .unwrap();
+    assert!(
+        (f64::from(value) - 0.2_f64.exp().ln_1p()).abs() < 1e-6,
+        "{value}"
+    );
+    assert!(
+        gradient
+            .queries
+            .iter()
+            .chain(&gradient.documents)
+            .all(|x| x.is_finite())
+    );
+}
+
+#[test]
+fn temperature_of_a_thousandth_is_exact_for_large_gaps() {
+    // Cosines 0 for the positive and 1 for the other: the gap is 1000.
+    let (queries, documents) = (array![[1.0_f32, 0.0]], array![[0.0_f32, 1.0], [1.0, 0.0]]);
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    for loss in [
+        InfoNceLoss::new(1e-3).unwrap(),
+        InfoNceLoss::new(1e-3).unwrap().with_symmetric(true),
+    ] {
+        let mut rows = Array1::zeros(1);
+        loss.forward_rows(input, rows.view_mut()).unwrap();
+        let (value, gradient) = loss.value_and_gradient(input).unwrap();
+        let expected = if loss == InfoNceLoss::new(1e-3).unwrap() {
+            1000.0
+        } else {
+            500.0
+        };
+        assert!(
+            (value / expected - 1.0).abs() < 1e-6 && rows[0] == value,
+            "{value}"
+        );
+        // The whole weight moves from the positive to the other: (0, −1)/τ.
+        assert!(
+            (gradient.queries[[0, 1]] / -expected - 1.0).abs() < 1e-6,
+            "{}",
+            gradient.queries
+        );
+        assert!((gradient.log_temperature / -expected - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn positive_far_ahead_costs_exactly_nothing_or_a_tiny_number_and_nothing_is_nan() {
+    let (queries, documents) = (
+        array![[1.0, 0.0], [0.0, 1.0]],
+        array![[1.0, 0.0], [0.0, 1.0]],
+    );
+    for (temperature, expected) in [(0.01, (-100.0_f64).exp()), (1e-3, 0.0)] {
+        let input = InfoNceInput::new(queries.view(), documents.view());
+        let (value, gradient) = InfoNceLoss::new(temperature)
+            .unwrap()
+            .value_and_gradient(input)
+            .unwrap();
+        assert!(
+            (value - expected).abs() <= ROUNDING * expected,
+            "{value}, not {expected}"
+        );
+        assert!(
+            (gradient.queries[[0, 1]] * temperature * 2.0 - expected).abs() <= ROUNDING * expected
+        );
+    }
+}
+
+#[test]
+fn soft_margin_neither_overflows_nor_loses_small_losses() {
+    for (far, expected) in [
+        (0.0, 1000.0),
+        (2000.0, 0.0),
+        (1030.0, (-30.0_f64).exp().ln_1p()),
+    ] {
+        let (anchor, positive, negative) = (array![[0.0]], array![[1000.0]], array![[far]]);
+        let input = TripletMarginInput::new(anchor.view(), positive.view(), negative.view());
+        let (value, gradient) = TripletMarginLoss::soft(0.0)
+            .unwrap()
+            .value_and_gradient(input)
+            .unwrap();
+        assert!(
+            (value - expected).abs() <= ROUNDING * expected,
+            "{value}, not {expected}"
+        );
+        assert!((0.0..=1.0).contains(&gradient.positive[[0, 0]]));
+    }
+}
+
+/// Scores of 1e12 and more are rounded in f32 by so much that e^(rounding) is no number; the gradient must not see it.
+#[test]
+fn scores_far_beyond_the_digits_of_f32_have_finite_gradients() {
+    // Query, document, own negative, pool: scores of 1.5e12 that differ by a rounding, and of 1e28.
+    for [query, document, negative, pool] in [
+        [1.5_f32, 1e12, 1.000_000_1e12, 1e12],
+        [1.5, 1e12, -1.000_000_1e12, 0.0],
+        [1.801_114e13, 3.283_894_3e10, 4.466_926_4e14, -3.938_782_7e8],
+    ] {
+        for in_batch in [true, false] {
+            let (query, document, pool) =
+                (array![[query]], array![[document], [0.0]], array![[pool]]);
+            let negatives = Array3::from_elem((1, 1, 1), negative);
+            let loss = InfoNceLoss::new(0.7)
+                .unwrap()
+                .with_similarity(Similarity::Dot)
+                .with_in_batch_negatives(in_batch);
+            let input = InfoNceInput::new(query.view(), document.view())
+                .with_negatives(negatives.view())
+                .with_pool(pool.view());
+            let (value, gradient) = loss.value_and_gradient(input).unwrap();
+            let of_pool = gradient.pool.iter().flatten();
+            let numbers = gradient
+                .queries
+                .iter()
+                .chain(&gradient.documents)
+                .chain(of_pool)
+                .chain([&value]);
+            assert!(
+                numbers.into_iter().all(|x| x.is_finite()),
+                "{value}: {gradient:?}"
+            );
+        }
+    }
+}
+
+/// In f32 the partial sums of these products overflow, their sum does not.
+#[test]
+fn dot_products_whose_terms_overflow_but_whose_sum_does_not_stay_finite() {
+    let queries = array![[3e19_f32, 3e19], [1.0, 0.0]];
+    let documents = array![[3e19_f32, -3e19], [1.0, 0.0]];
+    let loss = InfoNceLoss::new(1e20)
+        .unwrap()
+        .with_similarity(Similarity::Dot);
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    let (value, gradient) = loss.value_and_gradient(input).unwrap();
+    assert!(value.is_finite(), "{value}");
+    assert!(
+        gradient
+            .queries
+            .iter()
+            .chain(&gradient.documents)
+            .all(|x| x.is_finite())
+    );
+}

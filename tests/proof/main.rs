@@ -1,0 +1,23 @@
+//! The proof of the crate through its public API: one module for each claim.
+//!
+//! One test crate, because each compiles the kernels of every loss, type and instruction set anew. `cargo test --test proof layouts` runs one module.
+
+mod common;
+
+mod bad_values;
+mod cancellation;
+mod determinism;
+mod edge_cases;
+mod errors;
+mod extremes;
+mod finite_differences;
+mod kinks;
+mod layouts;
+mod non_finite;
+mod parameters;
+mod precision;
+mod reductions;
+mod reference;
+mod reports;
+mod scratch;
+mod workspace;
