@@ -33,9 +33,9 @@ impl<A: Scalar> Lanes<A> {
         for (lane, i) in queries.clone().enumerate() {
             let (weight, query) = (engine.listed.weight(i), &engine.queries[i]);
             let shift = shift_of::<A>(query.others.max);
-            // The shift is the maximum rounded up; what the rounding does to the exponentials is undone here. Where it does more
-            // than this, nothing in a tile is near the maximum.
-            const MOST: f64 = 60.0;
+            // The shift is the maximum rounded up; what the rounding does to the exponentials is undone here. A rounding of more than
+            // this means that scores of such size tell nothing apart, and undoing it would overflow.
+            const MOST: f64 = 1.0;
             let rounding = match query.others.max {
                 f64::NEG_INFINITY => 0.0,
                 max => (shift.wide() - max).min(MOST),
