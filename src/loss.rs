@@ -11,7 +11,7 @@
 //!    [`forward_backward`](Loss::forward_backward) alike: so both give the same bits.
 //! 4. One `mod` and one `pub use` line in `lib.rs`, and an entry in the shared lists of `tests/`: finite differences, layouts, threads, errors.
 //!
-//! A loss whose rows are independent needs no more than [`rows::evaluate`](crate::rows); see `cosine_embedding.rs`.
+//! A loss whose rows are independent needs no more than `rows::evaluate`; see `cosine_embedding.rs`.
 
 use ndarray::ArrayViewMut1;
 

@@ -71,7 +71,7 @@ impl<'a, A> InfoNceInput<'a, A> {
     }
 }
 
-/// Views that receive the gradient of [`InfoNceLoss`]; what is `None` is not computed.
+/// Views that receive the gradient of [`InfoNceLoss`](crate::InfoNceLoss); what is `None` is not computed.
 #[derive(Debug, Default)]
 pub struct InfoNceGradient<'a, A> {
     /// ∂L/∂queries `[n, dim]`
@@ -86,7 +86,7 @@ pub struct InfoNceGradient<'a, A> {
     pub log_temperature: Option<&'a mut A>,
 }
 
-/// The gradient of [`InfoNceLoss`] in arrays of its own.
+/// The gradient of [`InfoNceLoss`](crate::InfoNceLoss) in arrays of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InfoNceOwnedGradient<A> {
     /// ∂L/∂queries `[n, dim]`

@@ -19,5 +19,4 @@ mod precision;
 mod reductions;
 mod reference;
 mod reports;
-mod scratch;
 mod workspace;
