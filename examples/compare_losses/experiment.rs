@@ -10,11 +10,12 @@ use crate::negatives::Negatives;
 use crate::objectives::LossKind;
 use crate::progress::Progress;
 use crate::tokens::{Bags, Vocabulary};
-use crate::train::{Epoch, Run, Trained, Training, train};
+use crate::train::{Epoch, Run, Trained, train};
 use crate::tuning::{Choice, Trial, grid};
 
 /// Hyper-parameters are chosen with this seed, results come from the seeds after it.
 const TUNING_SEED: u64 = 0;
+const FIRST_SEED: u64 = TUNING_SEED + 1;
 
 /// The data, as text and as bags.
 pub(crate) struct Corpus {
@@ -65,13 +66,20 @@ pub(crate) struct Condition {
 
 /// One trained encoder on the test split.
 pub(crate) struct Finished {
-    pub(crate) encoder: Encoder,
+    /// Kept for the first seed only: a table of embeddings has some 16 MB.
+    encoder: Option<Encoder>,
     pub(crate) curve: Vec<Epoch>,
     pub(crate) seconds: f64,
     pub(crate) ranks: Vec<usize>,
 }
 
 impl Condition {
+    /// The encoder of the first seed.
+    pub(crate) fn first_encoder(&self) -> &Encoder {
+        let encoder = self.runs[0].encoder.as_ref();
+        encoder.expect("the encoder of the first seed is kept")
+    }
+
     /// The metric of every test query, averaged over the seeds.
     pub(crate) fn per_query(&self, metric: Metric) -> Vec<f64> {
         let queries = self.runs[0].ranks.len();
@@ -107,7 +115,6 @@ impl Results {
 
 /// Tunes and trains everything.
 pub(crate) fn run(options: &Options, corpus: &Corpus) -> Result<Results, contrastive::Error> {
-    let (training, threads) = (options.training(), options.threads());
     let mut pairs: Vec<(LossKind, Negatives)> = Vec::new();
     for arm in Arm::ALL {
         for &loss in &options.losses {
@@ -131,7 +138,9 @@ pub(crate) fn run(options: &Options, corpus: &Corpus) -> Result<Results, contras
             seed: TUNING_SEED,
         }));
     }
-    let tried = train_all("tuning", &trials, &training, corpus, threads)?;
+    let tried = train_all("tuning", &trials, options, corpus, |_, trained| {
+        validation(&trained)
+    })?;
 
     let choices: Vec<Choice> = pairs
         .iter()
@@ -140,9 +149,9 @@ pub(crate) fn run(options: &Options, corpus: &Corpus) -> Result<Results, contras
                 .iter()
                 .zip(&tried)
                 .filter(|(run, _)| run.loss == loss && run.negatives == negatives);
-            let of = of.map(|(run, trained)| Trial {
+            let of = of.map(|(run, &validation)| Trial {
                 hyper: run.hyper,
-                validation: validation(trained),
+                validation,
             });
             options
                 .fixed()
@@ -151,7 +160,7 @@ pub(crate) fn run(options: &Options, corpus: &Corpus) -> Result<Results, contras
         })
         .collect();
 
-    let seeds = 1..=options.seeds() as u64;
+    let seeds = FIRST_SEED..FIRST_SEED + options.seeds() as u64;
     let mut runs = Vec::new();
     for (&(loss, negatives), choice) in pairs.iter().zip(&choices) {
         runs.extend(seeds.clone().map(|seed| Run {
@@ -161,16 +170,13 @@ pub(crate) fn run(options: &Options, corpus: &Corpus) -> Result<Results, contras
             seed,
         }));
     }
-    let mut trained = train_all("training", &runs, &training, corpus, threads)?.into_iter();
+    let finish = |run: &Run, trained| finish(trained, corpus, run.seed == FIRST_SEED);
+    let mut finished = train_all("training", &runs, options, corpus, finish)?.into_iter();
     let conditions = pairs
         .into_iter()
         .zip(choices)
         .map(|((loss, negatives), choice)| {
-            let runs = trained
-                .by_ref()
-                .take(options.seeds())
-                .map(|trained| finish(trained, corpus))
-                .collect();
+            let runs = finished.by_ref().take(options.seeds()).collect();
             Condition {
                 loss,
                 negatives,
@@ -187,7 +193,7 @@ fn validation(trained: &Trained) -> f64 {
     trained.curve.last().map_or(0.0, |epoch| epoch.validation)
 }
 
-fn finish(trained: Trained, corpus: &Corpus) -> Finished {
+fn finish(trained: Trained, corpus: &Corpus, keep_encoder: bool) -> Finished {
     let Trained {
         encoder,
         curve,
@@ -195,20 +201,22 @@ fn finish(trained: Trained, corpus: &Corpus) -> Finished {
     } = trained;
     let ranks = Embedded::new(&encoder, &corpus.test).ranks();
     Finished {
-        encoder,
+        encoder: keep_encoder.then_some(encoder),
         curve,
         seconds,
         ranks,
     }
 }
 
-fn train_all(
+/// Trains all runs and keeps of each what `keep` makes of it.
+fn train_all<R: Send>(
     what: &str,
     runs: &[Run],
-    training: &Training,
+    options: &Options,
     corpus: &Corpus,
-    threads: usize,
-) -> Result<Vec<Trained>, contrastive::Error> {
+    keep: impl Fn(&Run, Trained) -> R + Sync,
+) -> Result<Vec<R>, contrastive::Error> {
+    let training = options.training();
     let mut epochs: Vec<(LossKind, usize)> = Vec::new();
     for run in runs {
         match epochs.iter_mut().find(|(loss, _)| *loss == run.loss) {
@@ -217,11 +225,11 @@ fn train_all(
         }
     }
     let progress = Progress::new(what, &epochs);
-    let trained = run_all(runs, threads, |run| {
-        train(*run, training, &corpus.train, &corpus.validation, || {
-            progress.epoch(run.loss)
-        })
+    let results = run_all(runs, options.threads(), |run| {
+        let on_epoch = || progress.epoch(run.loss);
+        let trained = train(*run, &training, &corpus.train, &corpus.validation, on_epoch)?;
+        Ok(keep(run, trained))
     });
     progress.finish();
-    trained.into_iter().collect()
+    results.into_iter().collect()
 }

@@ -11,9 +11,8 @@ use crate::cli::Options;
 use crate::evaluate::Embedded;
 use crate::experiment::{Condition, Corpus, Results};
 use crate::objectives::LossKind;
-use crate::random::Random;
-use crate::significance::METRIC;
-use crate::statistics::{Interval, bootstrap, group_units};
+use crate::significance::{METRIC, interval};
+use crate::statistics::Interval;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
@@ -129,10 +128,8 @@ fn metrics(
     area: &Area<'_>,
 ) -> Drawn {
     let conditions = results.arm(arm, &options.losses);
-    let interval = |condition: &Condition| {
-        let units = group_units(&condition.per_query(METRIC), &corpus.test_groups);
-        Interval::of_sorted(&bootstrap(&units, 2000, &mut Random::new(0, 0)))
-    };
+    let interval =
+        |condition: &Condition| interval(&condition.per_query(METRIC), &corpus.test_groups);
     let bm25 = METRIC.mean(&baselines.bm25);
     let untrained = METRIC.mean(&baselines.untrained[0]);
     let mut top = bm25;
@@ -193,7 +190,7 @@ fn metrics(
 
 /// Densities of the cosine of test queries with their own and with another document.
 fn similarities(corpus: &Corpus, condition: &Condition, area: &Area<'_>) -> Drawn {
-    let embedded = Embedded::new(&condition.runs[0].encoder, &corpus.test);
+    let embedded = Embedded::new(condition.first_encoder(), &corpus.test);
     let density = |cosines: Vec<f32>| {
         let mut bins = vec![0.0; BINS];
         for cosine in &cosines {

@@ -7,7 +7,7 @@ use crate::evaluate::{Embedded, Metric, rank, top};
 use crate::experiment::{Condition, Corpus, Results};
 use crate::objectives::LossKind;
 use crate::significance::{Comparison, METRIC};
-use crate::statistics::Summary;
+use crate::statistics::{Interval, Summary};
 
 /// Characters of a query or a document that are shown.
 const SNIPPET: usize = 66;
@@ -71,6 +71,12 @@ pub(crate) fn table(options: &Options, baselines: &Baselines, results: &Results)
         "the validation crates, {} trials each (* the best was at the edge of what was tried).",
         options.trials()
     );
+    let fixed = options.fixed();
+    for (name, value) in [("margin", fixed.margin), ("temperature", fixed.temperature)] {
+        if let Some(value) = value {
+            println!("The {name} was fixed at {value} by the command line, not chosen.");
+        }
+    }
 }
 
 fn line(label: &str, seeds: &[Vec<usize>], seconds: Option<f64>) {
@@ -109,14 +115,16 @@ pub(crate) fn differences(comparisons: &[Comparison]) {
         "", "", "", "over queries", "over crates", "p"
     );
     for comparison in comparisons {
-        let interval = |low: f64, high: f64| format!("[{low:+.3}, {high:+.3}]");
+        let interval = |Interval { low, high }| format!("[{low:+.3}, {high:+.3}]");
         println!(
             "{:<18}{:<26}{:>+8.3}{:>18}{:>18}{:>9.4}{}",
             comparison.arm.name(),
             format!("{} − {}", comparison.first.name(), comparison.second.name()),
             comparison.difference,
-            interval(comparison.over_queries.low, comparison.over_queries.high),
-            interval(comparison.over_crates.low, comparison.over_crates.high),
+            interval(comparison.over_queries),
+            comparison
+                .over_crates
+                .map_or_else(|| "too few".to_owned(), interval),
             comparison.p,
             if comparison.is_significant() {
                 " *"
@@ -142,7 +150,7 @@ pub(crate) fn examples(options: &Options, corpus: &Corpus, results: &Results) {
         .map(|condition| {
             (
                 condition.loss,
-                Embedded::new(&condition.runs[0].encoder, &corpus.test),
+                Embedded::new(condition.first_encoder(), &corpus.test),
             )
         })
         .collect();

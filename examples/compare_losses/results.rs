@@ -87,7 +87,7 @@ fn difference(comparison: &Comparison) -> Value {
         "metric": METRIC.name(),
         "difference": comparison.difference,
         "over_queries": [comparison.over_queries.low, comparison.over_queries.high],
-        "over_crates": [comparison.over_crates.low, comparison.over_crates.high],
+        "over_crates": comparison.over_crates.map(|crates| [crates.low, crates.high]),
         "p": comparison.p,
     })
 }

@@ -14,6 +14,8 @@ pub(crate) const METRIC: Metric = Metric::NdcgAt10;
 pub(crate) const LEVEL: f64 = 0.05;
 
 const RESAMPLES: usize = 4000;
+/// With fewer groups, resampling groups says nothing: with one, every resample is the same.
+const FEWEST_GROUPS: usize = 5;
 /// Stream of random numbers of the bootstrap.
 const STREAM: u64 = 9;
 
@@ -24,8 +26,9 @@ pub(crate) struct Comparison {
     pub(crate) second: LossKind,
     pub(crate) difference: f64,
     pub(crate) over_queries: Interval,
-    pub(crate) over_crates: Interval,
-    /// Over crates, corrected for the number of comparisons (Holm).
+    /// None if there are too few groups.
+    pub(crate) over_crates: Option<Interval>,
+    /// Over crates, or over queries if there are too few; corrected for the number of comparisons (Holm).
     pub(crate) p: f64,
 }
 
@@ -48,21 +51,15 @@ pub(crate) fn compare(options: &Options, corpus: &Corpus, results: &Results) -> 
                     .zip(&right)
                     .map(|(left, right)| left - right)
                     .collect();
-                let mut random = Random::new(0, STREAM);
-                let queries = bootstrap(&query_units(&differences), RESAMPLES, &mut random);
-                let crates = bootstrap(
-                    &group_units(&differences, &corpus.test_groups),
-                    RESAMPLES,
-                    &mut random,
-                );
+                let (queries, crates) = resampled(&differences, &corpus.test_groups);
                 comparisons.push(Comparison {
                     arm,
                     first: first.loss,
                     second: second.loss,
                     difference: differences.iter().sum::<f64>() / differences.len() as f64,
                     over_queries: Interval::of_sorted(&queries),
-                    over_crates: Interval::of_sorted(&crates),
-                    p: p_value(&crates),
+                    over_crates: crates.as_deref().map(Interval::of_sorted),
+                    p: p_value(crates.as_deref().unwrap_or(&queries)),
                 });
             }
         }
@@ -77,4 +74,49 @@ pub(crate) fn compare(options: &Options, corpus: &Corpus, results: &Results) -> 
         comparison.p = p;
     }
     comparisons
+}
+
+/// Resampled means of `values` over queries and, if there are enough of them, over groups.
+fn resampled(values: &[f64], groups: &[usize]) -> (Vec<f64>, Option<Vec<f64>>) {
+    let mut random = Random::new(0, STREAM);
+    let queries = bootstrap(&query_units(values), RESAMPLES, &mut random);
+    let units = group_units(values, groups);
+    let enough = units.len() >= FEWEST_GROUPS;
+    let groups = enough.then(|| bootstrap(&units, RESAMPLES, &mut random));
+    (queries, groups)
+}
+
+/// 95 % interval of a mean over groups, or over queries if there are too few groups.
+pub(crate) fn interval(values: &[f64], groups: &[usize]) -> Interval {
+    let mut units = group_units(values, groups);
+    if units.len() < FEWEST_GROUPS {
+        units = query_units(values);
+    }
+    Interval::of_sorted(&bootstrap(&units, RESAMPLES / 2, &mut Random::new(0, 0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_group_falls_back_to_queries_and_makes_nothing_significant() {
+        let values: Vec<f64> = (0..60)
+            .map(|i| if i % 2 == 0 { 1.0 } else { -0.9 })
+            .collect();
+        let (queries, groups) = resampled(&values, &[0; 60]);
+        assert!(groups.is_none() && p_value(&queries) > LEVEL);
+        let Interval { low, high } = interval(&values, &[0; 60]);
+        assert!(low < 0.0 && high > 0.0);
+    }
+
+    #[test]
+    fn enough_groups_are_resampled_as_a_whole() {
+        let groups: Vec<usize> = (0..60).map(|i| i / 6).collect();
+        let values: Vec<f64> = groups.iter().map(|&group| group as f64).collect();
+        let (queries, groups) = resampled(&values, &groups);
+        let width =
+            |means: &[f64]| Interval::of_sorted(means).high - Interval::of_sorted(means).low;
+        assert!(width(&groups.unwrap()) > 2.0 * width(&queries));
+    }
 }

@@ -144,7 +144,8 @@ impl<A: Scalar> OwnedGradient for InfoNceOwnedGradient<A> {
 pub struct InfoNceReport {
     /// The share of queries whose positive scores highest of all its candidates.
     pub accuracy: f64,
-    /// The mean reciprocal rank of the positive among the candidates; a tie counts as the better rank.
+    /// The mean reciprocal rank of the positive among the candidates. A candidate ties, and does not count as better, up to 16 ε·max(|z|, 1/τ)
+    /// above the positive's score z = s/τ, with ε of the element type: that is the rounding of scores.
     pub reciprocal_rank: f64,
     /// The mean probability of the positive.
     pub positive_probability: f64,
