@@ -3,15 +3,15 @@
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 
 use crate::error::{Error, check};
+use crate::kernels::Groups;
 use crate::label::PairLabel;
 use crate::loss::{Loss, OwnedGradient, Want};
 use crate::reduction::Reduction;
-use crate::rows::{
-    self, Extent, Out, Outcome, RowLoss, Scratch, check_shape, contiguous, write_row,
-};
+use crate::rows::{self, Ahead, Extent, Out, Outcome, RowLoss, Scratch, check_shape, contiguous};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
-use crate::similarity::cosine;
+use crate::similarity::{CosineSlope, cosine};
+use crate::store::{Columns, write_rows};
 use crate::workspace::Workspace;
 
 /// Pulls matching pairs to cosine 1 and pushes the others below a margin.
@@ -297,28 +297,18 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
         let label = self.input.labels[row];
         let pair = cosine::<A, I>(x, y, self.loss.epsilon);
         let (loss, slope) = self.hinge(label, pair.cosine, pair.distance);
-        if let Some(Out {
-            views: (gx, gy),
-            row,
-            scale,
-            stores,
-        }) = out
-        {
-            let factor = slope * scale;
-            if let Some(gx) = gx {
-                write_row(
-                    gx.row_mut(row),
-                    stores,
-                    pairwise(factor, x, y, pair.first::<A, I>(factor)),
-                );
-            }
-            if let Some(gy) = gy {
-                write_row(
-                    gy.row_mut(row),
-                    stores,
-                    pairwise(factor, x, y, pair.second::<A, I>(factor)),
-                );
-            }
+        if let Some(out) = out {
+            let factor = slope * out.scale;
+            let gradient = PairGradient {
+                rows: [Groups::new(x), Groups::new(y)],
+                ahead: [out.ahead(self.input.x), out.ahead(self.input.y)],
+                active: factor != 0.0,
+                first: pair.first::<A, I>(factor),
+                second: pair.second::<A, I>(factor),
+            };
+            let (gx, gy) = out.views;
+            let rows = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
+            write_rows::<A, I, 2>(rows, out.stores, &gradient);
         }
         let tally = match label {
             PairLabel::Match => [1.0, pair.cosine, 0.0, 0.0],
@@ -328,20 +318,23 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
     }
 }
 
-/// Fills a range of a gradient row from the same range of x and y; with zeros if the factor is zero.
-#[inline(always)]
-fn pairwise<A: Scalar>(
-    factor: f64,
-    x: &[A],
-    y: &[A],
-    coordinate: impl Fn(A, A) -> f64,
-) -> impl Fn(std::ops::Range<usize>, &mut [A]) {
-    move |range, out| {
-        if factor == 0.0 {
-            return out.fill(A::zero());
+/// A multiple of the gradients of a cosine; zeros for an inactive pair, whatever its rows hold.
+struct PairGradient<'r, A: Scalar, I: Isa> {
+    rows: [Groups<'r, A>; 2],
+    ahead: [Ahead<'r, A>; 2],
+    active: bool,
+    first: CosineSlope<A, I>,
+    second: CosineSlope<A, I>,
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 2> for PairGradient<'_, A, I> {
+    #[inline(always)]
+    fn group(&self, group: usize) -> [I::Wide; 2] {
+        self.ahead.iter().for_each(|row| row.prefetch(group));
+        if !self.active {
+            return [I::splat(0.0); 2];
         }
-        for ((out, &x), &y) in out.iter_mut().zip(&x[range.clone()]).zip(&y[range]) {
-            *out = A::narrow(coordinate(x, y));
-        }
+        let (x, y) = (self.rows[0].at::<I>(group), self.rows[1].at::<I>(group));
+        [self.first.at(x, y), self.second.at(y, x)]
     }
 }

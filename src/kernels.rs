@@ -5,7 +5,6 @@
 
 use crate::scalar::{Element, Scalar};
 use crate::simd::{Isa, LANES};
-use crate::wide::{Real, two_sum};
 
 /// One reduction in progress: partial sums `hi + lo`.
 pub(crate) struct Stripe<I: Isa> {
@@ -28,21 +27,10 @@ impl<I: Isa> Stripe<I> {
         A::add_product::<I>(&mut self.hi, &mut self.lo, x, y);
     }
 
-    /// The sum of all lanes: halves added to halves.
+    /// The sum of all lanes.
     #[inline(always)]
     pub(crate) fn sum<A: Scalar>(self) -> A::Real {
-        let (mut hi, mut lo) = (I::to_array(self.hi), I::to_array(self.lo));
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                let (sum, error) = two_sum(hi[lane], hi[lane + width]);
-                hi[lane] = sum;
-                lo[lane] += lo[lane + width] + error;
-            }
-            width /= 2;
-        }
-        // With an infinite partial sum the rounding errors are NaN and mean nothing.
-        A::Real::new(hi[0], if hi[0].is_finite() { lo[0] } else { 0.0 })
+        A::fold::<I>(self.hi, self.lo)
     }
 }
 
@@ -61,6 +49,30 @@ pub(crate) fn striped<A: Scalar, I: Isa>(
     }
     if !x_rest.is_empty() {
         visit(padded::<A, I>(x_rest), padded::<A, I>(y_rest), x_rest.len());
+    }
+}
+
+/// A row in groups of sixteen columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Groups<'r, A> {
+    whole: &'r [[A; LANES]],
+    /// What is left, and zeros.
+    rest: [A; LANES],
+}
+
+impl<'r, A: Scalar> Groups<'r, A> {
+    #[inline(always)]
+    pub(crate) fn new(row: &'r [A]) -> Self {
+        let (whole, left) = row.as_chunks();
+        let mut rest = [A::zero(); LANES];
+        rest[..left.len()].copy_from_slice(left);
+        Self { whole, rest }
+    }
+
+    /// A group; zeros beyond the end of the row.
+    #[inline(always)]
+    pub(crate) fn at<I: Isa>(&self, group: usize) -> I::Wide {
+        A::lanes::<I>(self.whole.get(group).unwrap_or(&self.rest))
     }
 }
 
@@ -160,6 +172,7 @@ pub(crate) fn exp<A: Scalar, I: Isa>(x: A) -> A {
 mod tests {
     use super::*;
     use crate::simd::{Kernel, Level, available, dispatch_at};
+    use crate::wide::Real;
 
     /// What the documentation of `exp` promises, in ulp.
     fn exp_ulp(level: Level) -> f64 {

@@ -66,6 +66,7 @@ mod rows;
 mod scalar;
 mod simd;
 mod similarity;
+mod store;
 mod triplet_margin;
 mod wide;
 mod workspace;

@@ -1,15 +1,15 @@
 //! The pass of the losses whose rows are independent: one read of each row, its gradient written while the row is still in the cache.
 
 use std::cell::Cell;
-use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayViewMut1};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, Axis};
 
 use crate::blocks::{Split, Threads, map_merge};
 use crate::error::Error;
 use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
 use crate::scalar::Scalar;
-use crate::simd::{self, Isa, Kernel, dispatch};
+use crate::simd::{self, Isa, Kernel, LANES, dispatch};
+use crate::store::Stores;
 
 /// A loss of independent rows, bound to its input.
 ///
@@ -26,6 +26,28 @@ pub(crate) struct Out<'a, G> {
     pub(crate) row: usize,
     pub(crate) scale: f64,
     pub(crate) stores: Stores,
+    /// The row that comes next, where the rows are not in the cache yet: while this one's gradient goes out, that one can come in.
+    pub(crate) next: Option<usize>,
+}
+
+impl<G> Out<'_, G> {
+    /// The next row of a matrix; nothing if there is none, or if its columns are not contiguous.
+    #[inline(always)]
+    pub(crate) fn ahead<'a, A>(&self, matrix: ArrayView2<'a, A>) -> Ahead<'a, A> {
+        let row = self.next.map(|next| matrix.index_axis_move(Axis(0), next));
+        Ahead(row.and_then(|row| row.to_slice()).unwrap_or_default())
+    }
+}
+
+/// A row that will be read soon.
+pub(crate) struct Ahead<'a, A>(&'a [A]);
+
+impl<A> Ahead<'_, A> {
+    /// Asks for a group of its columns.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, group: usize) {
+        simd::prefetch(self.0, group * LANES..(group + 1) * LANES);
+    }
 }
 
 /// What a row contributes.
@@ -46,6 +68,7 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
+    #[inline(always)]
     fn plus(&mut self, outcome: Outcome, weight: f64) {
         // A row of weight zero does not take part, not even with a NaN.
         if weight != 0.0 {
@@ -95,13 +118,7 @@ impl Extent {
     }
 
     fn stores(self) -> Stores {
-        // A gradient that fits the last-level cache is likely to be read from there next.
-        const LARGE: usize = 16 << 20;
-        if self.rows * self.row_bytes > LARGE {
-            Stores::Streamed
-        } else {
-            Stores::Cached
-        }
+        Stores::for_bytes(self.rows * self.row_bytes)
     }
 }
 
@@ -154,6 +171,7 @@ fn run<A: Scalar, G: Split, L: RowLoss<A, G>>(
                 loss,
                 first,
                 count,
+                rows_in_all: extent.rows,
                 weights,
                 scale,
                 stores,
@@ -169,6 +187,8 @@ struct Block<'a, 'b, A, G, L> {
     loss: &'a L,
     first: usize,
     count: usize,
+    /// Rows of the batch.
+    rows_in_all: usize,
     weights: Option<ArrayView1<'a, A>>,
     scale: f64,
     stores: Stores,
@@ -188,11 +208,14 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
                 .weights
                 .map_or(1.0, |weights| weights[self.first + row].wide());
             let scale = self.scale * weight;
+            let next = self.first + row + 1;
+            let wanted = self.stores == Stores::Streamed && next < self.rows_in_all;
             let out = self.gradient.as_mut().map(|views| Out {
                 views,
                 row,
                 scale,
                 stores: self.stores,
+                next: wanted.then_some(next),
             });
             let outcome = self.loss.row::<I>(self.first + row, out, &mut scratch);
             totals.plus(outcome, weight);
@@ -205,80 +228,6 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
         }
         scratch.give_back();
         totals
-    }
-}
-
-/// How results go to memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stores {
-    Cached,
-    /// Past the caches: see [`simd::stream`].
-    Streamed,
-}
-
-/// How many numbers of a row are computed before they are streamed out.
-const CHUNK: usize = 256;
-
-/// Writes a row of any layout: `fill(range, out)` computes the numbers of a range of columns.
-#[inline(always)]
-pub(crate) fn write_row<A: Scalar>(
-    mut row: ArrayViewMut1<'_, A>,
-    stores: Stores,
-    mut fill: impl FnMut(Range<usize>, &mut [A]),
-) {
-    let len = row.len();
-    for start in (0..len).step_by(CHUNK) {
-        write_chunk(&mut row, start..len.min(start + CHUNK), stores, &mut fill);
-    }
-}
-
-/// Writes some columns of a row from numbers that have been computed.
-#[inline(always)]
-pub(crate) fn write_columns<A: Scalar>(
-    mut row: ArrayViewMut1<'_, A>,
-    columns: Range<usize>,
-    stores: Stores,
-    values: &[f64],
-) {
-    for start in columns.clone().step_by(CHUNK) {
-        let chunk = start..columns.end.min(start + CHUNK);
-        write_chunk(
-            &mut row,
-            chunk,
-            stores,
-            &mut |range: Range<usize>, out: &mut [A]| {
-                let values = &values[range.start - columns.start..];
-                out.iter_mut()
-                    .zip(values)
-                    .for_each(|(out, &x)| *out = A::narrow(x));
-            },
-        );
-    }
-}
-
-/// At most [`CHUNK`] columns.
-#[inline(always)]
-fn write_chunk<A: Scalar>(
-    row: &mut ArrayViewMut1<'_, A>,
-    columns: Range<usize>,
-    stores: Stores,
-    fill: &mut impl FnMut(Range<usize>, &mut [A]),
-) {
-    let mut chunk = [A::zero(); CHUNK];
-    match row.as_slice_mut() {
-        Some(slice) if stores == Stores::Cached => fill(columns.clone(), &mut slice[columns]),
-        Some(slice) => {
-            let chunk = &mut chunk[..columns.len()];
-            fill(columns.clone(), chunk);
-            simd::stream(&mut slice[columns], chunk);
-        }
-        None => {
-            let chunk = &mut chunk[..columns.len()];
-            fill(columns.clone(), chunk);
-            columns
-                .zip(chunk)
-                .for_each(|(column, &mut x)| row[column] = x);
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 use num_traits::{Float, NumAssign};
 
 use crate::simd::{Isa, LANES};
-use crate::wide::{DoubleDouble, Real};
+use crate::wide::{DoubleDouble, Real, two_sum};
 
 /// The element type of embeddings and gradients: `f32` or `f64`. Sealed.
 ///
@@ -43,12 +43,14 @@ pub trait Element: Float + NumAssign + Debug + Display + Default + Send + Sync +
     fn narrow(x: f64) -> Self;
     /// Sixteen numbers, widened.
     fn lanes<I: Isa>(x: &[Self; LANES]) -> I::Wide;
+    /// Sixteen numbers, rounded back.
+    fn store<I: Isa>(x: I::Wide, out: &mut [Self; LANES]);
+    /// The sum of all lanes of `hi + lo`, halves added to halves.
+    fn fold<I: Isa>(hi: I::Wide, lo: I::Wide) -> Self::Real;
     /// Adds `x·y` to the sums `hi + lo`: compensated where `f64` has no more digits than the rows.
     fn add_product<I: Isa>(hi: &mut I::Wide, lo: &mut I::Wide, x: I::Wide, y: I::Wide);
-    /// `y − coefficient·x` in sixteen lanes, as [`residual`](Self::residual).
-    fn residuals<I: Isa>(coefficient: Self::Real, x: I::Wide, y: I::Wide) -> I::Wide;
     /// `y − coefficient·x`, without cancellation of the product's digits.
-    fn residual<I: Isa>(coefficient: Self::Real, x: f64, y: f64) -> f64;
+    fn residuals<I: Isa>(coefficient: Self::Real, x: I::Wide, y: I::Wide) -> I::Wide;
     /// 2ⁿ for the integer that `x = n + ROUND` has in its low bits.
     fn power_of_two(x: Self) -> Self;
 }
@@ -83,6 +85,22 @@ impl Element for f32 {
         I::from_f32(x)
     }
     #[inline(always)]
+    fn store<I: Isa>(x: I::Wide, out: &mut [f32; LANES]) {
+        I::to_f32(x, out);
+    }
+    #[inline(always)]
+    fn fold<I: Isa>(hi: I::Wide, _: I::Wide) -> f64 {
+        let mut sums = I::to_array(hi);
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                sums[lane] += sums[lane + width];
+            }
+            width /= 2;
+        }
+        sums[0]
+    }
+    #[inline(always)]
     fn add_product<I: Isa>(hi: &mut I::Wide, _: &mut I::Wide, x: I::Wide, y: I::Wide) {
         // The product of two f32 is exact in f64, so fused or not the bits are the same.
         *hi = I::wide_mul_add(x, y, *hi);
@@ -90,10 +108,6 @@ impl Element for f32 {
     #[inline(always)]
     fn residuals<I: Isa>(coefficient: f64, x: I::Wide, y: I::Wide) -> I::Wide {
         I::wide_mul_add(I::splat(-coefficient), x, y)
-    }
-    #[inline(always)]
-    fn residual<I: Isa>(coefficient: f64, x: f64, y: f64) -> f64 {
-        I::mul_add(-coefficient, x, y)
     }
     #[inline(always)]
     fn power_of_two(x: Self) -> Self {
@@ -137,6 +151,25 @@ impl Element for f64 {
         I::from_f64(x)
     }
     #[inline(always)]
+    fn store<I: Isa>(x: I::Wide, out: &mut [f64; LANES]) {
+        *out = I::to_array(x);
+    }
+    #[inline(always)]
+    fn fold<I: Isa>(hi: I::Wide, lo: I::Wide) -> DoubleDouble {
+        let (mut hi, mut lo) = (I::to_array(hi), I::to_array(lo));
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                let (sum, error) = two_sum(hi[lane], hi[lane + width]);
+                hi[lane] = sum;
+                lo[lane] += lo[lane + width] + error;
+            }
+            width /= 2;
+        }
+        // With an infinite partial sum the rounding errors are NaN and mean nothing.
+        DoubleDouble::new(hi[0], if hi[0].is_finite() { lo[0] } else { 0.0 })
+    }
+    #[inline(always)]
     fn add_product<I: Isa>(hi: &mut I::Wide, lo: &mut I::Wide, x: I::Wide, y: I::Wide) {
         // The two-sum and the product's rounding error of `wide.rs`, lane by lane.
         let product = I::mul(x, y);
@@ -151,11 +184,6 @@ impl Element for f64 {
     fn residuals<I: Isa>(coefficient: DoubleDouble, x: I::Wide, y: I::Wide) -> I::Wide {
         let (hi, lo) = coefficient.parts();
         I::fused(I::splat(-lo), x, I::fused(I::splat(-hi), x, y))
-    }
-    #[inline(always)]
-    fn residual<I: Isa>(coefficient: DoubleDouble, x: f64, y: f64) -> f64 {
-        let (hi, lo) = coefficient.parts();
-        lo.mul_add(-x, hi.mul_add(-x, y))
     }
     #[inline(always)]
     fn power_of_two(x: Self) -> Self {

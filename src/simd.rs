@@ -4,6 +4,7 @@
 //! instruction set and calls the best that the machine has. Everything a kernel calls is `#[inline(always)]`, so that it is compiled
 //! with the features of the function that it ends up in.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::scalar::Scalar;
@@ -35,21 +36,35 @@ pub(crate) const LANES: usize = 16;
 /// The compiler turns plain loops over slices into good vector code, but not reductions that are kept in lanes: those are written with
 /// [`Wide`](Isa::Wide), sixteen `f64` that stay in registers. An implementor is only ever named by [`dispatch`], behind the detection of its
 /// instructions; that is what makes its operations safe.
-pub trait Isa {
+pub trait Isa: 'static {
     /// Whether a fused multiply-add is one instruction here and not a library call.
     const FMA: bool;
     /// Sixteen `f64`.
-    type Wide: Copy;
+    type Wide: Copy + 'static;
 
     fn splat(x: f64) -> Self::Wide;
     fn from_f32(x: &[f32; LANES]) -> Self::Wide;
     fn from_f64(x: &[f64; LANES]) -> Self::Wide;
     fn to_array(x: Self::Wide) -> [f64; LANES];
+    /// Rounded to `f32`.
+    fn to_f32(x: Self::Wide, out: &mut [f32; LANES]);
     fn add(x: Self::Wide, y: Self::Wide) -> Self::Wide;
     fn sub(x: Self::Wide, y: Self::Wide) -> Self::Wide;
     fn mul(x: Self::Wide, y: Self::Wide) -> Self::Wide;
     /// `x·y + z`, with one rounding, whatever it costs.
     fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide;
+
+    /// Copies a cache line past the caches where the target allows it.
+    ///
+    /// # Safety
+    /// `from` is valid for a read and `to` for a write of [`LINE`] bytes, which do not overlap; `to` is aligned to as many.
+    #[inline(always)]
+    unsafe fn stream_line(to: *mut u8, from: *const u8) {
+        for piece in (0..LINE).step_by(PIECE) {
+            // SAFETY: inside the line, which the caller vouches for; a piece of an aligned line is aligned.
+            unsafe { stream_piece(to.add(piece), from.add(piece)) };
+        }
+    }
 
     /// `x·y + z`, fused where that is an instruction.
     #[inline(always)]
@@ -102,6 +117,10 @@ impl Isa for Portable {
         x
     }
     #[inline(always)]
+    fn to_f32(x: Self::Wide, out: &mut [f32; LANES]) {
+        *out = x.map(|x| x as f32);
+    }
+    #[inline(always)]
     fn add(x: Self::Wide, y: Self::Wide) -> Self::Wide {
         std::array::from_fn(|lane| x[lane] + y[lane])
     }
@@ -124,7 +143,9 @@ impl Isa for Portable {
 macro_rules! registers {
     (
         $(#[$doc:meta])* $name:ident, $register:ty, $count:literal,
-        $splat:ident, $load:ident, $store:ident, $half_load:ident, $convert:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident
+        $splat:ident, $load:ident, $store:ident, $half_load:ident, $convert:ident, $half_store:ident, $narrow:ident,
+        $add:ident, $sub:ident, $mul:ident, $fma:ident,
+        $line:ident, $line_load:ident, $line_stream:ident
     ) => {
         $(#[$doc])*
         struct $name;
@@ -158,6 +179,21 @@ macro_rules! registers {
                 array
             }
             #[inline(always)]
+            fn to_f32(x: Self::Wide, out: &mut [f32; LANES]) {
+                for (r, &x) in x.iter().enumerate() {
+                    // SAFETY: as for `from_f32`, for a write.
+                    unsafe { $half_store(out.as_mut_ptr().add(LANES / $count * r), $narrow(x)) };
+                }
+            }
+            #[inline(always)]
+            unsafe fn stream_line(to: *mut u8, from: *const u8) {
+                for piece in (0..LINE).step_by(size_of::<$line>()) {
+                    // SAFETY: inside the line, which the caller vouches for; a piece of an aligned line is aligned, and the load needs
+                    // no alignment.
+                    unsafe { $line_stream(to.add(piece).cast(), $line_load(from.add(piece).cast())) };
+                }
+            }
+            #[inline(always)]
             fn add(x: Self::Wide, y: Self::Wide) -> Self::Wide {
                 // SAFETY: as for `splat`.
                 std::array::from_fn(|r| unsafe { $add(x[r], y[r]) })
@@ -187,13 +223,17 @@ use std::arch::x86_64::*;
 registers!(
     /// AVX2 with FMA.
     Avx2, __m256d, 4,
-    _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm_loadu_ps, _mm256_cvtps_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd
+    _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm_loadu_ps, _mm256_cvtps_pd, _mm_storeu_ps, _mm256_cvtpd_ps,
+    _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd,
+    __m256i, _mm256_loadu_si256, _mm256_stream_si256
 );
 #[cfg(target_arch = "x86_64")]
 registers!(
     /// AVX-512.
     Avx512, __m512d, 2,
-    _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm256_loadu_ps, _mm512_cvtps_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_fmadd_pd
+    _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm256_loadu_ps, _mm512_cvtps_pd, _mm256_storeu_ps, _mm512_cvtpd_ps,
+    _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_fmadd_pd,
+    __m512i, _mm512_loadu_si512, _mm512_stream_si512
 );
 
 /// The environment variable that caps the instruction set: `portable`, `avx2` or `avx512`.
@@ -281,31 +321,52 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
 }
 
+/// The bytes of a cache line.
+const LINE: usize = 64;
+/// The bytes that every x86-64 can store past the caches, and the alignment that this takes.
+const PIECE: usize = 16;
+
 /// Copies `source` past the caches where the target allows it: for results that nobody reads soon.
 ///
 /// An ordinary store to memory that is not in a cache first reads the line that it overwrites; this one does not, which saves
 /// a third of the traffic of a pass that writes as much as it reads. Call [`publish`] once after the last of a block.
 #[inline(always)]
-pub(crate) fn stream<A: Scalar>(target: &mut [A], source: &[A]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let bytes = std::mem::size_of_val(target);
-        if target.as_ptr().cast::<__m128i>().is_aligned()
-            && bytes.is_multiple_of(16)
-            && source.len() == target.len()
-        {
-            let to = target.as_mut_ptr().cast::<__m128i>();
-            let from = source.as_ptr().cast::<__m128i>();
-            for i in 0..bytes / 16 {
-                // SAFETY: `i < bytes / 16`, so both 16-byte pieces lie inside their slices, which have equal length; the target is
-                // aligned to 16 bytes as checked and the load needs no alignment. SSE2 is part of every x86-64. f32 and
-                // f64 have no padding.
-                unsafe { _mm_stream_si128(to.add(i), _mm_loadu_si128(from.add(i))) };
-            }
-            return;
-        }
+pub(crate) fn stream<A: Scalar, I: Isa>(target: &mut [A], source: &[A]) {
+    let bytes = size_of_val(target);
+    let to = target.as_mut_ptr().cast::<u8>();
+    let aligned = (to as usize).is_multiple_of(PIECE) && bytes.is_multiple_of(PIECE);
+    if !aligned || source.len() != target.len() {
+        return target.copy_from_slice(source);
     }
-    target.copy_from_slice(source);
+    let from = source.as_ptr().cast::<u8>();
+    let head = (LINE - to as usize % LINE) % LINE;
+    let head = head.min(bytes);
+    let lines = head + (bytes - head) / LINE * LINE;
+    for at in (0..head).chain(lines..bytes).step_by(PIECE) {
+        // SAFETY: a whole piece at `at` lies inside both slices, which have `bytes` bytes, since head, lines and bytes are multiples of
+        // a piece; the target is aligned to pieces. f32 and f64 have no padding.
+        unsafe { stream_piece(to.add(at), from.add(at)) };
+    }
+    for at in (head..lines).step_by(LINE) {
+        // SAFETY: as above for a whole line, which begins at a multiple of 64 bytes of the target.
+        unsafe { I::stream_line(to.add(at), from.add(at)) };
+    }
+}
+
+/// # Safety
+/// `from` is valid for a read and `to` for a write of [`PIECE`] bytes, which do not overlap; `to` is aligned to as many.
+#[inline(always)]
+unsafe fn stream_piece(to: *mut u8, from: *const u8) {
+    // SAFETY: valid and aligned as the caller vouches; the load needs no alignment. SSE2 is part of every x86-64.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        _mm_stream_si128(to.cast(), _mm_loadu_si128(from.cast()));
+    }
+    // SAFETY: as above.
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe {
+        std::ptr::copy_nonoverlapping(from, to, PIECE);
+    }
 }
 
 /// Orders the stores of [`stream`] before whatever the thread does next, so that other threads see them.
@@ -316,4 +377,21 @@ pub(crate) fn publish() {
     unsafe {
         _mm_sfence();
     }
+}
+
+/// Asks for some elements of a slice to be brought into the cache; of those that are not there, nothing.
+#[inline(always)]
+pub(crate) fn prefetch<A>(slice: &[A], elements: Range<usize>) {
+    #[cfg(target_arch = "x86_64")]
+    for x in slice
+        .get(elements)
+        .into_iter()
+        .flatten()
+        .step_by(LINE / size_of::<A>())
+    {
+        // SAFETY: a prefetch reads nothing, whatever the address; SSE is part of every x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (slice, elements);
 }

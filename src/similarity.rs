@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use crate::kernels::{Moments, Stripe, dot, largest, moments, scaled_moments, striped};
+use crate::kernels::{Groups, Moments, Stripe, dot, largest, moments, scaled_moments, striped};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
+use crate::store::Columns;
 use crate::wide::Real;
 
 /// How alike two embeddings are.
@@ -63,73 +64,63 @@ impl<R: Real> Pair<R> {
         }
     }
 
-    /// `out` += `factor`·∂s/∂x; nothing for a factor of zero, whatever the rows hold
+    /// `factor`·∂s/∂x; zeros for a factor of zero, whatever the rows hold.
     #[inline(always)]
-    pub(crate) fn add_first<A: Scalar<Real = R>, I: Isa>(
+    pub(crate) fn first<'r, A: Scalar<Real = R>, I: Isa>(
         self,
         factor: f64,
-        x: &[A],
-        y: &[A],
-        out: &mut [f64],
-    ) {
-        if factor == 0.0 {
-            return;
-        }
-        let rows = x.iter().zip(y);
-        match self {
-            Self::Cosine(pair) => {
-                let slope = pair.first::<A, I>(factor);
-                out.iter_mut()
-                    .zip(rows)
-                    .for_each(|(out, (&x, &y))| *out += slope(x, y));
-            }
-            Self::Dot(_) => out
-                .iter_mut()
-                .zip(rows)
-                .for_each(|(out, (_, &y))| *out += factor * y.wide()),
+        x: &'r [A],
+        y: &'r [A],
+    ) -> SimilarityGradient<'r, A, I> {
+        let slope = match self {
+            _ if factor == 0.0 => PairSlope::Zero,
+            Self::Cosine(pair) => PairSlope::Cosine(pair.first::<A, I>(factor)),
+            Self::Dot(_) => PairSlope::Dot(I::splat(factor)),
+        };
+        SimilarityGradient {
+            slope,
+            x: Groups::new(x),
+            y: Groups::new(y),
         }
     }
 
-    /// `out` = `factor`·∂s/∂y; zeros for a factor of zero, whatever the rows hold
+    /// `factor`·∂s/∂y, likewise.
     #[inline(always)]
-    pub(crate) fn write_second<A: Scalar<Real = R>, I: Isa>(
+    pub(crate) fn second<'r, A: Scalar<Real = R>, I: Isa>(
         self,
         factor: f64,
-        x: &[A],
-        y: &[A],
-        out: &mut [A],
-    ) {
-        if factor == 0.0 {
-            return out.fill(A::zero());
-        }
-        let rows = x.iter().zip(y);
-        match self {
-            Self::Cosine(pair) => {
-                let slope = pair.second::<A, I>(factor);
-                out.iter_mut()
-                    .zip(rows)
-                    .for_each(|(out, (&x, &y))| *out = A::narrow(slope(x, y)));
-            }
-            Self::Dot(_) => out
-                .iter_mut()
-                .zip(rows)
-                .for_each(|(out, (&x, _))| *out = A::narrow(factor * x.wide())),
-        }
+        x: &'r [A],
+        y: &'r [A],
+    ) -> SimilarityGradient<'r, A, I> {
+        let swapped = match self {
+            Self::Cosine(pair) => Self::Cosine(pair.swapped()),
+            Self::Dot(dot) => Self::Dot(dot),
+        };
+        swapped.first::<A, I>(factor, y, x)
     }
+}
 
-    /// `out` += `factor`·∂s/∂y
+/// The gradient of a similarity by the row x, column by column.
+pub(crate) struct SimilarityGradient<'r, A: Scalar, I: Isa> {
+    slope: PairSlope<A, I>,
+    x: Groups<'r, A>,
+    y: Groups<'r, A>,
+}
+
+enum PairSlope<A: Scalar, I: Isa> {
+    Zero,
+    Cosine(CosineSlope<A, I>),
+    Dot(I::Wide),
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 1> for SimilarityGradient<'_, A, I> {
     #[inline(always)]
-    pub(crate) fn add_second<A: Scalar<Real = R>, I: Isa>(
-        self,
-        factor: f64,
-        x: &[A],
-        y: &[A],
-        out: &mut [f64],
-    ) {
-        match self {
-            Self::Cosine(pair) => Self::Cosine(pair.swapped()).add_first::<A, I>(factor, y, x, out),
-            Self::Dot(_) => self.add_first::<A, I>(factor, y, x, out),
-        }
+    fn group(&self, group: usize) -> [I::Wide; 1] {
+        [match &self.slope {
+            PairSlope::Zero => I::splat(0.0),
+            PairSlope::Cosine(slope) => slope.at(self.x.at::<I>(group), self.y.at::<I>(group)),
+            PairSlope::Dot(factor) => I::mul(*factor, self.y.at::<I>(group)),
+        }]
     }
 }
 
@@ -221,19 +212,20 @@ fn residual_square<A: Scalar, I: Isa>(share: A::Real, x: &[A], y: &[A], scale: [
 }
 
 impl<R: Real> Cosine<R> {
-    /// One coordinate of `factor`·∂c/∂x, as a function of that coordinate of x and y.
+    /// `factor`·∂c/∂x.
     #[inline(always)]
-    pub(crate) fn first<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> impl Fn(A, A) -> f64 {
-        let (share, [sx, sy]) = (self.shares[0], self.scale);
-        let factor = factor * self.per_norms * sx;
-        move |x, y| factor * A::residual::<I>(share, x.wide() * sx, y.wide() * sy)
+    pub(crate) fn first<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> CosineSlope<A, I> {
+        CosineSlope {
+            share: self.shares[0],
+            factor: I::splat(factor * self.per_norms * self.scale[0]),
+            scale: (self.scale != [1.0; 2]).then(|| self.scale.map(I::splat)),
+        }
     }
 
-    /// One coordinate of `factor`·∂c/∂y.
+    /// `factor`·∂c/∂y, with x and y exchanged.
     #[inline(always)]
-    pub(crate) fn second<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> impl Fn(A, A) -> f64 {
-        let first = self.swapped().first::<A, I>(factor);
-        move |x, y| first(y, x)
+    pub(crate) fn second<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> CosineSlope<A, I> {
+        self.swapped().first::<A, I>(factor)
     }
 
     #[inline(always)]
@@ -246,10 +238,28 @@ impl<R: Real> Cosine<R> {
     }
 }
 
+/// A multiple of ∂c/∂x.
+pub(crate) struct CosineSlope<A: Scalar, I: Isa> {
+    share: A::Real,
+    factor: I::Wide,
+    scale: Option<[I::Wide; 2]>,
+}
+
+impl<A: Scalar, I: Isa> CosineSlope<A, I> {
+    /// Some coordinates, from the same coordinates of x and y.
+    #[inline(always)]
+    pub(crate) fn at(&self, mut x: I::Wide, mut y: I::Wide) -> I::Wide {
+        if let Some(scale) = self.scale {
+            (x, y) = (I::mul(x, scale[0]), I::mul(y, scale[1]));
+        }
+        I::mul(self.factor, A::residuals::<I>(self.share, x, y))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::Portable;
+    use crate::simd::{LANES, Portable};
 
     fn of<A: Scalar>(x: &[f64], y: &[f64], factor: f64) -> (f64, Vec<f64>) {
         let x: Vec<A> = x.iter().map(|&x| A::narrow(x * factor)).collect();
@@ -258,7 +268,11 @@ mod tests {
         let gradient = x
             .iter()
             .zip(&y)
-            .map(|(&x, &y)| cosine.first::<A, Portable>(factor)(x, y))
+            .map(|(x, y)| {
+                cosine
+                    .first::<A, Portable>(factor)
+                    .at([x.wide(); LANES], [y.wide(); LANES])[0]
+            })
             .collect();
         (cosine.cosine, gradient)
     }
@@ -300,11 +314,18 @@ mod tests {
             (
                 cosine.cosine,
                 cosine.distance,
-                cosine.first::<f64, Portable>(1.0)(0.0, 1.0)
+                cosine
+                    .first::<f64, Portable>(1.0)
+                    .at([0.0; LANES], [1.0; LANES])
             ),
-            (0.0, 1.0, 0.0)
+            (0.0, 1.0, [0.0; LANES])
         );
-        assert_eq!(cosine.second::<f64, Portable>(1.0)(0.0, 1.0), 0.0);
+        assert_eq!(
+            cosine
+                .second::<f64, Portable>(1.0)
+                .at([1.0; LANES], [0.0; LANES]),
+            [0.0; LANES]
+        );
     }
 
     #[test]

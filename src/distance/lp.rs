@@ -1,10 +1,10 @@
 //! The Lp distance.
 
-use super::{COLUMNS, Distance, Kind, Side, Slope, Term, add_slopes, both_slopes, measured};
+use super::{Distance, Kind, Slope, both_gradients};
 use crate::error::{Error, check};
 use crate::kernels::{Stripe, striped};
 use crate::scalar::Scalar;
-use crate::simd::{Isa, LANES};
+use crate::simd::{Isa, LANES, Portable};
 use crate::similarity::SAFE;
 use crate::wide::Real;
 
@@ -82,16 +82,6 @@ impl Default for Lp {
     }
 }
 
-/// The slope of an Lp distance: what turns a coordinate of the difference into one of the gradient.
-#[derive(Clone, Copy)]
-pub(super) struct LpSlope {
-    distance: f64,
-    /// A power of two that keeps 1/d in range.
-    scale: f64,
-    /// For p = ∞: how many coordinates share the maximum.
-    ties: f64,
-}
-
 impl Lp {
     #[inline(always)]
     fn difference<A: Scalar>(self) -> impl Fn(A, A) -> f64 {
@@ -102,9 +92,10 @@ impl Lp {
     /// Sixteen coordinates of the difference, of which only `count` are there; 0 in the others.
     #[inline(always)]
     fn differences<I: Isa>(self) -> impl Fn(I::Wide, I::Wide, usize) -> I::Wide {
-        let epsilon = I::splat(self.epsilon);
+        let epsilon = (self.epsilon != 0.0).then(|| I::splat(self.epsilon));
         move |x, y, count| {
-            let z = I::add(I::sub(x, y), epsilon);
+            let z = I::sub(x, y);
+            let z = epsilon.map_or(z, |epsilon| I::add(z, epsilon));
             if count == LANES {
                 return z;
             }
@@ -188,100 +179,59 @@ impl Lp {
         }
         largest * self.power_sum::<A, I>(x, y, largest).powf(1.0 / self.p)
     }
+
+    /// What turns a coordinate of the difference into one of the gradient.
+    #[inline(always)]
+    fn slope<A: Scalar>(self, x: &[A], y: &[A], distance: f64) -> Kind<A::Real> {
+        let epsilon = self.epsilon;
+        if distance == 0.0 {
+            Kind::Zero
+        } else if self.p == 2.0 {
+            let scale = if SAFE.contains(&distance) {
+                1.0
+            } else {
+                2f64.powi(if distance < 1.0 { 500 } else { -600 })
+            };
+            Kind::Difference {
+                epsilon,
+                scale,
+                factor: 1.0 / (distance * scale),
+            }
+        } else if self.p == 1.0 {
+            Kind::Sign { epsilon }
+        } else if self.p == f64::INFINITY {
+            let difference = self.difference::<A>();
+            let ties = x
+                .iter()
+                .zip(y)
+                .filter(|&(&x, &y)| difference(x, y).abs() == distance);
+            Kind::Largest {
+                epsilon,
+                distance,
+                ties: ties.count() as f64,
+            }
+        } else {
+            Kind::Power {
+                epsilon,
+                distance,
+                power: self.p - 1.0,
+            }
+        }
+    }
 }
 
 impl<A: Scalar> Distance<A> for Lp {
     fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        measured(self, x, y).0
+        self.measure::<Portable>(x, y).0
     }
 
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
-        both_slopes(self, x, y, dx, dy);
-    }
-
-    fn columns_at_a_time(&self, _: usize) -> usize {
-        COLUMNS
+        both_gradients(self, x, y, dx, dy);
     }
 
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         let distance = self.norm::<A, I>(x, y);
-        let scale = if SAFE.contains(&distance) {
-            1.0
-        } else {
-            2f64.powi(if distance < 1.0 { 500 } else { -600 })
-        };
-        let mut ties = 0.0;
-        if self.p == f64::INFINITY {
-            let difference = self.difference::<A>();
-            ties = x
-                .iter()
-                .zip(y)
-                .filter(|&(&x, &y)| difference(x, y).abs() == distance)
-                .count() as f64;
-        }
-        (
-            distance,
-            Slope(Kind::Lp(LpSlope {
-                distance,
-                scale,
-                ties,
-            })),
-        )
-    }
-
-    #[inline(always)]
-    fn add_slope<I: Isa>(
-        &self,
-        slope: Slope<A::Real>,
-        side: Side,
-        scale: f64,
-        x: &[A],
-        y: &[A],
-        term: Term,
-        out: &mut [f64],
-        _: &mut [&mut [f64]; 2],
-    ) {
-        let signed = if side == Side::X { scale } else { -scale };
-        let difference = self.difference::<A>();
-        let Slope(Kind::Lp(LpSlope {
-            distance,
-            scale,
-            ties,
-        })) = slope
-        else {
-            return;
-        };
-        if distance == 0.0 {
-            return add_slopes(x, y, term, out, |_, _| 0.0);
-        }
-        let sign = move |z: f64| {
-            if z == 0.0 {
-                0.0
-            } else {
-                signed.copysign(signed * z)
-            }
-        };
-        if self.p == 2.0 {
-            let factor = signed / (distance * scale);
-            add_slopes(x, y, term, out, |x, y| difference(x, y) * scale * factor);
-        } else if self.p == 1.0 {
-            add_slopes(x, y, term, out, |x, y| sign(difference(x, y)));
-        } else if self.p == f64::INFINITY {
-            add_slopes(x, y, term, out, |x, y| {
-                let z = difference(x, y);
-                if z.abs() == distance {
-                    sign(z) / ties
-                } else {
-                    0.0
-                }
-            });
-        } else {
-            let power = self.p - 1.0;
-            add_slopes(x, y, term, out, |x, y| {
-                let z = difference(x, y);
-                sign(z) * (z.abs() / distance).powf(power)
-            });
-        }
+        (distance, Slope(self.slope(x, y, distance)))
     }
 }

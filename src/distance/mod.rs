@@ -1,13 +1,22 @@
 //! Distances between two rows, for the losses that compare distances: Lp, squared Euclidean, cosine, and the user's own.
 
 mod lp;
+mod slope;
 
 pub use lp::Lp;
-use lp::LpSlope;
+#[expect(
+    unreachable_pub,
+    reason = "named by the hidden methods of a public trait"
+)]
+pub use slope::Slope;
 
+use crate::kernels::Groups;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Portable};
-use crate::similarity::{Cosine, cosine};
+use crate::similarity::cosine;
+use crate::store::{Columns, add_to};
+pub(crate) use slope::Coordinates;
+use slope::Kind;
 
 /// A distance of your own between two rows of equal length.
 ///
@@ -43,59 +52,12 @@ pub trait Distance<A: Scalar>: Sync {
     /// Overwrites `dx` with ∂d/∂x and `dy` with ∂d/∂y.
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]);
 
-    /// How many columns of the gradient can be computed by themselves, of `dim`.
-    #[doc(hidden)]
-    fn columns_at_a_time(&self, dim: usize) -> usize {
-        dim
-    }
-
     /// The distance, with what its gradient needs besides the rows.
     #[doc(hidden)]
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        (self.distance(x, y), Slope(Kind::Unknown))
+        (self.distance(x, y), Slope::rows())
     }
-
-    /// `out` (+)= `scale`·∂d/∂(x or y) of a measured pair, in the columns that `x` and `y` hold. `spare` is for the function to use: two rows of the same length.
-    #[doc(hidden)]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call per gradient row; a struct would be built and taken apart at once"
-    )]
-    #[inline(always)]
-    fn add_slope<I: Isa>(
-        &self,
-        _: Slope<A::Real>,
-        side: Side,
-        scale: f64,
-        x: &[A],
-        y: &[A],
-        term: Term,
-        out: &mut [f64],
-        spare: &mut [&mut [f64]; 2],
-    ) {
-        let [dx, dy] = spare;
-        self.gradient(x, y, dx, dy);
-        for (out, &slope) in out
-            .iter_mut()
-            .zip(if side == Side::X { &**dx } else { &**dy })
-        {
-            *out = scale * slope + if term == Term::First { 0.0 } else { *out };
-        }
-    }
-}
-
-/// What the gradient of a measured pair needs besides the rows.
-#[doc(hidden)]
-#[derive(Clone, Copy)]
-pub struct Slope<R>(Kind<R>);
-
-#[derive(Clone, Copy)]
-enum Kind<R> {
-    /// Nothing was kept: the gradient is computed from the rows.
-    Unknown,
-    Lp(LpSlope),
-    Cosine(Cosine<R>),
 }
 
 /// ‖x − y‖², with gradient 2(x − y) by x.
@@ -128,158 +90,85 @@ pub struct SquaredEuclidean;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CosineDistance;
 
-#[doc(hidden)]
-/// Whether a pass writes the first term of a sum or adds to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Term {
-    /// Replace what is there.
-    First,
-    /// Add.
-    Further,
-}
-
-#[doc(hidden)]
-/// One side of a pair of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// x
-    X,
-    /// y
-    Y,
-}
-
-/// Columns of a gradient at a time, for distances whose gradient needs no more than the coordinates themselves: two kilobytes of `f64`.
-const COLUMNS: usize = 256;
-
-/// A distance of the crate by itself, outside of a pass.
-fn measured<A: Scalar>(distance: &impl Distance<A>, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-    distance.measure::<Portable>(x, y)
-}
-
-/// Both gradients of a distance of the crate, which takes no spare rows.
-fn both_slopes<A: Scalar>(
+/// Both gradients of a distance of the crate, by itself, outside of a pass.
+fn both_gradients<A: Scalar>(
     distance: &impl Distance<A>,
     x: &[A],
     y: &[A],
     dx: &mut [f64],
     dy: &mut [f64],
 ) {
-    let (_, slope) = measured(distance, x, y);
-    for (side, out) in [(Side::X, dx), (Side::Y, dy)] {
-        distance.add_slope::<Portable>(
-            slope,
-            side,
-            1.0,
-            x,
-            y,
-            Term::First,
-            out,
-            &mut [&mut [], &mut []],
-        );
+    let (_, slope) = distance.measure::<Portable>(x, y);
+    let both = BothGradients {
+        coordinates: slope.coordinates::<A, Portable>(1.0),
+        rows: [x, y].map(Groups::new),
+    };
+    for (side, out) in [dx, dy].into_iter().enumerate() {
+        out.fill(0.0);
+        add_to::<Portable>(out, &Side { both: &both, side });
     }
 }
 
-/// `out` (+)= `coordinate(x, y)`, column by column.
-#[inline(always)]
-fn add_slopes<A: Scalar>(
-    x: &[A],
-    y: &[A],
-    term: Term,
-    out: &mut [f64],
-    coordinate: impl Fn(A, A) -> f64,
-) {
-    let pairs = x.iter().zip(y);
-    match term {
-        Term::First => out
-            .iter_mut()
-            .zip(pairs)
-            .for_each(|(out, (&x, &y))| *out = coordinate(x, y)),
-        Term::Further => out
-            .iter_mut()
-            .zip(pairs)
-            .for_each(|(out, (&x, &y))| *out += coordinate(x, y)),
+/// A multiple of both gradients of a measured pair of rows.
+pub(crate) struct BothGradients<'r, A: Scalar, I: Isa> {
+    pub(crate) coordinates: Coordinates<A, I>,
+    pub(crate) rows: [Groups<'r, A>; 2],
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 2> for BothGradients<'_, A, I> {
+    #[inline(always)]
+    fn group(&self, group: usize) -> [I::Wide; 2] {
+        let [x, y] = &self.rows;
+        self.coordinates.at(x.at::<I>(group), y.at::<I>(group))
+    }
+}
+
+/// One of two rows.
+pub(crate) struct Side<'b, B> {
+    pub(crate) both: &'b B,
+    /// 0 or 1
+    pub(crate) side: usize,
+}
+
+impl<I: Isa, B: Columns<I, 2>> Columns<I, 1> for Side<'_, B> {
+    #[inline(always)]
+    fn group(&self, group: usize) -> [I::Wide; 1] {
+        [self.both.group(group)[self.side]]
     }
 }
 
 impl<A: Scalar> Distance<A> for SquaredEuclidean {
     fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        measured(self, x, y).0
+        self.measure::<Portable>(x, y).0
     }
 
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
-        both_slopes(self, x, y, dx, dy);
-    }
-
-    fn columns_at_a_time(&self, _: usize) -> usize {
-        COLUMNS
+        both_gradients(self, x, y, dx, dy);
     }
 
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        (
-            Lp::euclidean().square_sum::<A, I>(x, y, 1.0),
-            Slope(Kind::Unknown),
-        )
-    }
-
-    #[inline(always)]
-    fn add_slope<I: Isa>(
-        &self,
-        _: Slope<A::Real>,
-        side: Side,
-        scale: f64,
-        x: &[A],
-        y: &[A],
-        term: Term,
-        out: &mut [f64],
-        _: &mut [&mut [f64]; 2],
-    ) {
-        let factor = if side == Side::X {
-            2.0 * scale
-        } else {
-            -2.0 * scale
+        let slope = Kind::Difference {
+            epsilon: 0.0,
+            scale: 1.0,
+            factor: 2.0,
         };
-        add_slopes(x, y, term, out, |x, y| factor * (x.wide() - y.wide()));
+        (Lp::euclidean().square_sum::<A, I>(x, y, 1.0), Slope(slope))
     }
 }
 
 impl<A: Scalar> Distance<A> for CosineDistance {
     fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        measured(self, x, y).0
+        self.measure::<Portable>(x, y).0
     }
 
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
-        both_slopes(self, x, y, dx, dy);
-    }
-
-    fn columns_at_a_time(&self, _: usize) -> usize {
-        COLUMNS
+        both_gradients(self, x, y, dx, dy);
     }
 
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         let pair = cosine::<A, I>(x, y, 0.0);
         (pair.distance, Slope(Kind::Cosine(pair)))
-    }
-
-    #[inline(always)]
-    fn add_slope<I: Isa>(
-        &self,
-        slope: Slope<A::Real>,
-        side: Side,
-        scale: f64,
-        x: &[A],
-        y: &[A],
-        term: Term,
-        out: &mut [f64],
-        _: &mut [&mut [f64]; 2],
-    ) {
-        let Slope(Kind::Cosine(pair)) = slope else {
-            return;
-        };
-        match side {
-            Side::X => add_slopes(x, y, term, out, pair.first::<A, I>(-scale)),
-            Side::Y => add_slopes(x, y, term, out, pair.second::<A, I>(-scale)),
-        }
     }
 }

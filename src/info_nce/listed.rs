@@ -6,10 +6,11 @@ use super::InfoNceInput;
 use super::candidates::Askers;
 use super::softmax::{Partition, Settled};
 use crate::blocks::{Threads, Units, for_each};
-use crate::rows::{Stores, contiguous, write_row};
+use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::similarity::{Pair, Similarity};
+use crate::store::{Stores, Wide, add_to, write_row};
 
 /// What is known of a query.
 #[derive(Clone, Copy)]
@@ -255,19 +256,12 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
                 let share = (score - query.others.max).exp() * query.settled.per_sum;
                 let factor = times(weight, share);
                 let negative = contiguous(negatives.slice_move(s![i, k, ..]), &mut other_spare);
-                pair.add_first::<A, I>(factor, row, negative, &mut wide);
+                add_to::<I>(&mut wide, &pair.first::<A, I>(factor, row, negative));
                 if let Some(views) = &mut self.views.1 {
-                    write_row(
+                    write_row::<A, I>(
                         views.slice_mut(s![local, k, ..]),
                         Stores::Cached,
-                        |range, out| {
-                            pair.write_second::<A, I>(
-                                factor,
-                                &row[range.clone()],
-                                &negative[range],
-                                out,
-                            );
-                        },
+                        &pair.second::<A, I>(factor, row, negative),
                     );
                 }
             }
@@ -278,15 +272,10 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
                 let document =
                     contiguous(input.documents.row(input.targets.of(i)), &mut other_spare);
                 let factor = times(-weight, query.settled.others);
-                self.listed
-                    .measure::<I>(row, document)
-                    .add_first::<A, I>(factor, row, document, &mut wide);
+                let pair = self.listed.measure::<I>(row, document);
+                add_to::<I>(&mut wide, &pair.first::<A, I>(factor, row, document));
             }
-            write_row(views.row_mut(local), Stores::Cached, |range, out| {
-                out.iter_mut()
-                    .zip(&wide[range])
-                    .for_each(|(out, &x)| *out = A::narrow(x));
-            });
+            write_row::<A, I>(views.row_mut(local), Stores::Cached, &Wide::new(&wide));
         }
     }
 }
@@ -317,15 +306,10 @@ impl<A: Scalar> Kernel for Documents<'_, '_, '_, A> {
                 let row = contiguous(input.queries.row(i), &mut query_spare);
                 let weight = self.listed.weight(i) * self.listed.per_temperature;
                 let factor = times(-weight, self.queries[i].settled.others);
-                self.listed
-                    .measure::<I>(row, document)
-                    .add_second::<A, I>(factor, row, document, &mut wide);
+                let pair = self.listed.measure::<I>(row, document);
+                add_to::<I>(&mut wide, &pair.second::<A, I>(factor, row, document));
             }
-            write_row(self.views.row_mut(local), Stores::Cached, |range, out| {
-                out.iter_mut()
-                    .zip(&wide[range])
-                    .for_each(|(out, &x)| *out = A::narrow(x));
-            });
+            write_row::<A, I>(self.views.row_mut(local), Stores::Cached, &Wide::new(&wide));
         }
     }
 }

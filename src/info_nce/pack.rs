@@ -5,10 +5,11 @@ use std::ops::Range;
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
 
 use super::candidates::Embeddings;
-use crate::kernels::dot;
-use crate::rows::{Stores, contiguous, write_row};
+use crate::kernels::{Groups, dot};
+use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
+use crate::store::{Columns, Stores, write_row};
 use crate::wide::Real;
 
 /// Packs rows, normalised, as one panel `[dim][lane]`; lanes without a row are zero.
@@ -165,14 +166,31 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
                     *to = A::narrow(to.wide() + outer * (g.wide() - along * x.wide()));
                 }
             } else {
-                write_row(row, Stores::Cached, |range, out| {
-                    let rows = gradient[range.clone()].iter().zip(&x[range]);
-                    out.iter_mut().zip(rows).for_each(|(out, (&g, &x))| {
-                        *out = A::narrow(outer * (g.wide() - along * x.wide()))
-                    });
-                });
+                let projected = Projected::<A, I> {
+                    gradient: Groups::new(gradient),
+                    row: Groups::new(x),
+                    outer: I::splat(outer),
+                    along: I::splat(-along),
+                };
+                write_row::<A, I>(row, Stores::Cached, &projected);
             }
         }
+    }
+}
+
+/// outer·(g + along·x)
+struct Projected<'r, A, I: Isa> {
+    gradient: Groups<'r, A>,
+    row: Groups<'r, A>,
+    outer: I::Wide,
+    along: I::Wide,
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 1> for Projected<'_, A, I> {
+    #[inline(always)]
+    fn group(&self, group: usize) -> [I::Wide; 1] {
+        let (g, x) = (self.gradient.at::<I>(group), self.row.at::<I>(group));
+        [I::mul(self.outer, I::wide_mul_add(self.along, x, g))]
     }
 }
 

@@ -1,12 +1,14 @@
 //! One row of triplets: distances, loss, and the gradient while the rows are in the cache.
 
-use ndarray::{ArrayView1, ArrayViewMut2, ArrayViewMut3, Axis};
+use ndarray::{ArrayView1, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, Axis};
 
 use super::{TripletMarginInput, TripletMarginLoss};
-use crate::distance::{Distance, Side, Slope, Term};
-use crate::rows::{Out, Outcome, RowLoss, Scratch, contiguous, write_columns};
+use crate::distance::{BothGradients, Coordinates, Distance, Side, Slope};
+use crate::kernels::Groups;
+use crate::rows::{Ahead, Out, Outcome, RowLoss, Scratch, contiguous};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
+use crate::store::{Columns, Wide, add_to, write_row, write_rows};
 
 pub(super) struct Pass<'l, 'a, A, D> {
     pub(super) loss: &'l TripletMarginLoss<D>,
@@ -135,9 +137,88 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
         }
     }
 
-    /// Writes the gradients of a row, some columns at a time, while the rows are in the cache.
+    /// Writes the gradients of a row while the rows are in the cache.
     #[inline(always)]
     fn write<I: Isa>(
+        &self,
+        row: usize,
+        pair: [&[A]; 2],
+        near: Near<A::Real>,
+        far: &[Option<Far<A::Real>>],
+        out: Out<'_, Views<'_, A>>,
+        scratch: &mut Scratch,
+    ) {
+        match far {
+            [Some(one)] if !near.slope.comes_in_rows() => {
+                self.write_one::<I>(row, pair, near, one, out)
+            }
+            _ => self.write_several::<I>(row, pair, near, far, out, scratch),
+        }
+    }
+
+    /// One negative: the three rows at the same time.
+    #[inline(always)]
+    fn write_one<I: Isa>(
+        &self,
+        row: usize,
+        [anchor, positive]: [&[A]; 2],
+        near: Near<A::Real>,
+        far: &Far<A::Real>,
+        out: Out<'_, Views<'_, A>>,
+    ) {
+        let mut spare = Vec::new();
+        let negative = contiguous(self.negative(row, 0), &mut spare);
+        let ahead = [
+            out.ahead(self.input.anchor),
+            out.ahead(self.input.positive),
+            out.ahead(self.input.negatives.index_axis_move(Axis(1), 0)),
+        ];
+        let (to_anchor, to_positive, to_negatives) = out.views;
+        let rows = [
+            to_anchor.as_mut().map(|view| view.row_mut(out.row)),
+            to_positive.as_mut().map(|view| view.row_mut(out.row)),
+            to_negatives
+                .as_mut()
+                .map(|views| negative_mut(views, out.row, 0)),
+        ];
+        let triplet = Triplet {
+            rows: [
+                Groups::new(anchor),
+                Groups::new(positive),
+                Groups::new(negative),
+            ],
+            ahead,
+        };
+        let pull = near.slope.coordinates::<A, I>(near.pull);
+        let push = far.slope.coordinates::<A, I>(far.factor);
+        match (pull.difference(), push.difference()) {
+            (Some((epsilon, pull)), Some((_, push))) if !far.swapped => {
+                let gradient = Differences::<A, I> {
+                    triplet,
+                    epsilon: (epsilon != 0.0).then(|| I::splat(epsilon)),
+                    pull: I::splat(pull),
+                    push: I::splat(push),
+                    to_positive: I::splat(-pull),
+                    to_negative: I::splat(-push),
+                };
+                write_rows::<A, I, 3>(rows, out.stores, &gradient);
+            }
+            _ => {
+                let gradient = OneNegative {
+                    triplet,
+                    active: near.pull != 0.0 || far.factor != 0.0,
+                    pull,
+                    push,
+                    swapped: far.swapped,
+                };
+                write_rows::<A, I, 3>(rows, out.stores, &gradient);
+            }
+        }
+    }
+
+    /// Several negatives, or a distance whose gradient comes in rows: the sums for anchor and positive are kept in `f64`.
+    #[inline(always)]
+    fn write_several<I: Isa>(
         &self,
         row: usize,
         [anchor, positive]: [&[A]; 2],
@@ -146,104 +227,169 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
         out: Out<'_, Views<'_, A>>,
         scratch: &mut Scratch,
     ) {
-        let (distance, dim) = (&self.loss.distance, anchor.len());
-        let Out {
-            views: (to_anchor, to_positive, to_negatives),
-            row: local,
-            stores,
-            ..
-        } = out;
-        let step = distance.columns_at_a_time(dim).clamp(1, dim.max(1));
-        let [sum, dx, dy] = scratch.rows(step);
-        for start in (0..dim).step_by(step) {
-            let columns = start..dim.min(start + step);
-            let [sum, dx, dy] =
-                [&mut *sum, &mut *dx, &mut *dy].map(|row| &mut row[..columns.len()]);
-            let (mut spare, mut other_spare) = ([dx, dy], Vec::new());
-            let (anchor, positive) = (&anchor[columns.clone()], &positive[columns.clone()]);
-            for (view, side, with_swapped) in [
-                (&mut *to_anchor, Side::X, false),
-                (&mut *to_positive, Side::Y, true),
-            ] {
-                let Some(view) = view else { continue };
-                add::<A, D, I>(
-                    distance,
-                    near.slope,
-                    side,
-                    near.pull,
-                    [anchor, positive],
-                    Term::First,
-                    sum,
-                    &mut spare,
-                );
-                let far = far
-                    .iter()
-                    .flatten()
-                    .enumerate()
-                    .filter(|(_, far)| far.swapped == with_swapped);
-                for (k, far) in far {
-                    let rows = [
-                        if far.swapped { positive } else { anchor },
-                        &contiguous(self.negative(row, k), &mut other_spare)[columns.clone()],
-                    ];
-                    add::<A, D, I>(
-                        distance,
-                        far.slope,
-                        Side::X,
-                        far.factor,
-                        rows,
-                        Term::Further,
-                        sum,
-                        &mut spare,
-                    );
-                }
-                write_columns(view.row_mut(local), columns.clone(), stores, sum);
+        let (to_anchor, to_positive, to_negatives) = out.views;
+        let [to_a, to_p, dx, dy] = scratch.rows(anchor.len());
+        to_a.fill(0.0);
+        to_p.fill(0.0);
+        {
+            let rows = [anchor, positive];
+            let both = self.gradients::<I>(near.slope, near.pull, rows, [&mut *dx, &mut *dy]);
+            for (side, sum) in [&mut *to_a, &mut *to_p].into_iter().enumerate() {
+                add_to::<I>(sum, &Side { both: &both, side });
             }
-            let Some(views) = to_negatives else { continue };
-            for (k, far) in far.iter().flatten().enumerate() {
-                let rows = [
-                    if far.swapped { positive } else { anchor },
-                    &contiguous(self.negative(row, k), &mut other_spare)[columns.clone()],
-                ];
-                add::<A, D, I>(
-                    distance,
-                    far.slope,
-                    Side::Y,
-                    far.factor,
-                    rows,
-                    Term::First,
-                    sum,
-                    &mut spare,
-                );
-                write_columns(
-                    views
-                        .index_axis_mut(Axis(0), local)
-                        .index_axis_move(Axis(0), k),
-                    columns.clone(),
-                    stores,
-                    sum,
-                );
+        }
+        let mut spare = Vec::new();
+        for (k, far) in far.iter().flatten().enumerate() {
+            let negative = contiguous(self.negative(row, k), &mut spare);
+            let (x, sum) = if far.swapped {
+                (positive, &mut *to_p)
+            } else {
+                (anchor, &mut *to_a)
+            };
+            let rows = [x, negative];
+            let both = &self.gradients::<I>(far.slope, far.factor, rows, [&mut *dx, &mut *dy]);
+            add_to::<I>(sum, &Side { both, side: 0 });
+            if let Some(views) = to_negatives {
+                let view = negative_mut(views, out.row, k);
+                write_row::<A, I>(view, out.stores, &Side { both, side: 1 });
             }
+        }
+        for (view, sum) in [(to_anchor, to_a), (to_positive, to_p)] {
+            if let Some(view) = view {
+                write_row::<A, I>(view.row_mut(out.row), out.stores, &Wide::new(sum));
+            }
+        }
+    }
+
+    /// `scale` times both gradients of a measured pair.
+    #[inline(always)]
+    fn gradients<'r, I: Isa>(
+        &self,
+        slope: Slope<A::Real>,
+        scale: f64,
+        rows: [&'r [A]; 2],
+        [dx, dy]: [&'r mut [f64]; 2],
+    ) -> Gradients<'r, A, I> {
+        // An inactive triplet has gradient 0 whatever its rows hold, and its distance is not asked.
+        if slope.comes_in_rows() && scale != 0.0 {
+            self.loss.distance.gradient(rows[0], rows[1], dx, dy);
+            return Gradients::Rows([Groups::new(dx), Groups::new(dy)], I::splat(scale));
+        }
+        Gradients::Coordinates(BothGradients {
+            coordinates: slope.coordinates::<A, I>(scale),
+            rows: [Groups::new(rows[0]), Groups::new(rows[1])],
+        })
+    }
+}
+
+/// The rows of a triplet.
+struct Triplet<'r, A> {
+    rows: [Groups<'r, A>; 3],
+    ahead: [Ahead<'r, A>; 3],
+}
+
+impl<A: Scalar> Triplet<'_, A> {
+    #[inline(always)]
+    fn group<I: Isa>(&self, group: usize) -> [I::Wide; 3] {
+        let [anchor, positive, negative] = &self.rows;
+        [
+            anchor.at::<I>(group),
+            positive.at::<I>(group),
+            negative.at::<I>(group),
+        ]
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, group: usize) {
+        self.ahead.iter().for_each(|row| row.prefetch(group));
+    }
+}
+
+/// The gradients of anchor, positive and negative.
+struct OneNegative<'r, A: Scalar, I: Isa> {
+    triplet: Triplet<'r, A>,
+    active: bool,
+    pull: Coordinates<A, I>,
+    push: Coordinates<A, I>,
+    swapped: bool,
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 3> for OneNegative<'_, A, I> {
+    #[inline(always)]
+    fn group(&self, group: usize) -> [I::Wide; 3] {
+        self.triplet.prefetch(group);
+        if !self.active {
+            return [I::splat(0.0); 3];
+        }
+        let [anchor, positive, negative] = self.triplet.group::<I>(group);
+        let [by_anchor, by_positive] = self.pull.at(anchor, positive);
+        let near = if self.swapped { positive } else { anchor };
+        let [further, by_negative] = self.push.at(near, negative);
+        if self.swapped {
+            [by_anchor, I::add(by_positive, further), by_negative]
+        } else {
+            [I::add(by_anchor, further), by_positive, by_negative]
         }
     }
 }
 
-/// [`Distance::add_slope`], which is not asked where the factor is zero: an inactive triplet has gradient 0 whatever its rows hold.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "those of add_slope")]
-fn add<A: Scalar, D: Distance<A>, I: Isa>(
-    distance: &D,
-    slope: Slope<A::Real>,
-    side: Side,
-    factor: f64,
-    [x, y]: [&[A]; 2],
-    term: Term,
-    out: &mut [f64],
-    spare: &mut [&mut [f64]; 2],
-) {
-    if factor != 0.0 {
-        distance.add_slope::<I>(slope, side, factor, x, y, term, out, spare);
-    } else if term == Term::First {
-        out.fill(0.0);
+/// The same where every gradient is a multiple of a difference: the Euclidean distance, without the choices of the others.
+struct Differences<'r, A: Scalar, I: Isa> {
+    triplet: Triplet<'r, A>,
+    epsilon: Option<I::Wide>,
+    pull: I::Wide,
+    push: I::Wide,
+    /// −pull and −push: the products go to other ports than differences and conversions, which are what this waits for.
+    to_positive: I::Wide,
+    to_negative: I::Wide,
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 3> for Differences<'_, A, I> {
+    #[inline(always)]
+    fn group(&self, group: usize) -> [I::Wide; 3] {
+        self.triplet.prefetch(group);
+        let [anchor, positive, negative] = self.triplet.group::<I>(group);
+        let [mut near, mut far] = [I::sub(anchor, positive), I::sub(anchor, negative)];
+        if let Some(epsilon) = self.epsilon {
+            (near, far) = (I::add(near, epsilon), I::add(far, epsilon));
+        }
+        [
+            I::wide_mul_add(near, self.pull, I::mul(far, self.push)),
+            I::mul(near, self.to_positive),
+            I::mul(far, self.to_negative),
+        ]
     }
+}
+
+/// Both gradients of a pair of rows.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
+enum Gradients<'r, A: Scalar, I: Isa> {
+    /// As the user's distance wrote them, to be scaled.
+    Rows([Groups<'r, f64>; 2], I::Wide),
+    Coordinates(BothGradients<'r, A, I>),
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 2> for Gradients<'_, A, I> {
+    #[inline(always)]
+    fn group(&self, group: usize) -> [I::Wide; 2] {
+        match self {
+            Self::Rows([dx, dy], scale) => [
+                I::mul(dx.at::<I>(group), *scale),
+                I::mul(dy.at::<I>(group), *scale),
+            ],
+            Self::Coordinates(both) => both.group(group),
+        }
+    }
+}
+
+/// The gradient row of negative `k` of a row.
+#[inline(always)]
+fn negative_mut<'v, A>(
+    views: &'v mut ArrayViewMut3<'_, A>,
+    row: usize,
+    k: usize,
+) -> ArrayViewMut1<'v, A> {
+    views
+        .index_axis_mut(Axis(0), row)
+        .index_axis_move(Axis(0), k)
 }

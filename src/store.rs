@@ -1,0 +1,267 @@
+//! How gradient rows are written: computed sixteen columns at a time, to rows of any layout, past the caches where that pays.
+
+use std::ops::Range;
+
+use ndarray::ArrayViewMut1;
+
+use crate::kernels::Groups;
+use crate::scalar::Scalar;
+use crate::simd::{self, Isa, LANES};
+
+/// How results go to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stores {
+    Cached,
+    /// Past the caches: see [`simd::stream`].
+    Streamed,
+}
+
+impl Stores {
+    /// For a gradient of so many bytes: one that fits the last-level cache is likely to be read from there next.
+    pub(crate) fn for_bytes(bytes: usize) -> Self {
+        const LARGE: usize = 16 << 20;
+        if bytes > LARGE {
+            Self::Streamed
+        } else {
+            Self::Cached
+        }
+    }
+}
+
+/// N rows of numbers that are computed together, sixteen columns at a time.
+///
+/// A trait and not a closure, because only a method can be `#[inline(always)]`, which all code of a [`Kernel`](crate::simd::Kernel) must be.
+pub(crate) trait Columns<I: Isa, const N: usize> {
+    /// A group of sixteen columns of each row. Beyond the end of the rows the lanes mean nothing.
+    fn group(&self, group: usize) -> [I::Wide; N];
+}
+
+/// A row of `f64` as it is.
+pub(crate) struct Wide<'r>(Groups<'r, f64>);
+
+impl<'r> Wide<'r> {
+    #[inline(always)]
+    pub(crate) fn new(row: &'r [f64]) -> Self {
+        Self(Groups::new(row))
+    }
+}
+
+impl<I: Isa> Columns<I, 1> for Wide<'_> {
+    #[inline(always)]
+    fn group(&self, group: usize) -> [I::Wide; 1] {
+        [self.0.at::<I>(group)]
+    }
+}
+
+/// Writes rows of equal length at the same time. A row that is `None` is not written.
+#[inline(always)]
+pub(crate) fn write_rows<A: Scalar, I: Isa, const N: usize>(
+    rows: [Option<ArrayViewMut1<'_, A>>; N],
+    stores: Stores,
+    values: &impl Columns<I, N>,
+) {
+    let contiguous = |row: &ArrayViewMut1<'_, A>| row.len() < 2 || row.strides()[0] == 1;
+    if stores == Stores::Cached && rows.iter().flatten().all(contiguous) {
+        write_in_place(rows, values);
+    } else {
+        write_in_pieces(rows, stores, values);
+    }
+}
+
+/// [`write_rows`] for one row.
+#[inline(always)]
+pub(crate) fn write_row<A: Scalar, I: Isa>(
+    row: ArrayViewMut1<'_, A>,
+    stores: Stores,
+    values: &impl Columns<I, 1>,
+) {
+    write_rows::<A, I, 1>([Some(row)], stores, values);
+}
+
+/// Adds the columns of a row to a row of `f64`.
+#[inline(always)]
+pub(crate) fn add_to<I: Isa>(row: &mut [f64], values: &impl Columns<I, 1>) {
+    let (whole, rest) = row.as_chunks_mut::<LANES>();
+    let count = whole.len();
+    for (group, out) in whole.iter_mut().enumerate() {
+        let [values] = values.group(group);
+        *out = I::to_array(I::add(I::from_f64(out), values));
+    }
+    if !rest.is_empty() {
+        let [values] = values.group(count);
+        let values = I::to_array(values);
+        rest.iter_mut().zip(values).for_each(|(out, x)| *out += x);
+    }
+}
+
+#[inline(always)]
+fn write_in_place<A: Scalar, I: Isa, const N: usize>(
+    rows: [Option<ArrayViewMut1<'_, A>>; N],
+    values: &impl Columns<I, N>,
+) {
+    let mut targets: [&mut [A]; N] = std::array::from_fn(|_| -> &mut [A] { &mut [] });
+    for (target, row) in targets.iter_mut().zip(rows) {
+        *target = row.and_then(ArrayViewMut1::into_slice).unwrap_or_default();
+    }
+    compute(&mut targets, 0, values);
+}
+
+/// Computes the columns of some rows, from a group on.
+#[inline(always)]
+fn compute<A: Scalar, I: Isa, const N: usize>(
+    targets: &mut [&mut [A]; N],
+    first: usize,
+    values: &impl Columns<I, N>,
+) {
+    let len = targets.iter().map(|target| target.len()).max().unwrap_or(0);
+    let whole = len / LANES;
+    for group in 0..whole {
+        let values = values.group(first + group);
+        for (target, value) in targets.iter_mut().zip(values) {
+            // Nothing for a row that is not wanted.
+            if let Some(target) = target.as_chunks_mut().0.get_mut(group) {
+                A::store::<I>(value, target);
+            }
+        }
+    }
+    if whole * LANES < len {
+        let values = values.group(first + whole);
+        for (target, value) in targets.iter_mut().zip(values) {
+            let mut lanes = [A::zero(); LANES];
+            A::store::<I>(value, &mut lanes);
+            let rest = target.as_chunks_mut::<LANES>().1;
+            rest.copy_from_slice(&lanes[..rest.len()]);
+        }
+    }
+}
+
+/// How many groups of a row are computed before they are streamed out.
+const PIECE: usize = 8;
+
+/// For rows that are streamed, or not contiguous.
+#[inline(always)]
+fn write_in_pieces<A: Scalar, I: Isa, const N: usize>(
+    mut rows: [Option<ArrayViewMut1<'_, A>>; N],
+    stores: Stores,
+    values: &impl Columns<I, N>,
+) {
+    let len = rows
+        .iter()
+        .flatten()
+        .map(|row| row.len())
+        .max()
+        .unwrap_or(0);
+    let mut pieces = [[A::zero(); PIECE * LANES]; N];
+    for start in (0..len).step_by(PIECE * LANES) {
+        let columns = start..len.min(start + PIECE * LANES);
+        let mut targets: [&mut [A]; N] = std::array::from_fn(|_| -> &mut [A] { &mut [] });
+        for (target, piece) in targets.iter_mut().zip(&mut pieces) {
+            *target = &mut piece[..columns.len()];
+        }
+        compute(&mut targets, start / LANES, values);
+        for (row, piece) in rows.iter_mut().zip(&pieces) {
+            if let Some(row) = row {
+                put::<A, I>(row, &piece[..columns.len()], stores, columns.clone());
+            }
+        }
+    }
+}
+
+/// Copies computed columns to their row.
+#[inline(always)]
+fn put<A: Scalar, I: Isa>(
+    row: &mut ArrayViewMut1<'_, A>,
+    piece: &[A],
+    stores: Stores,
+    columns: Range<usize>,
+) {
+    match row.as_slice_mut() {
+        Some(row) if stores == Stores::Streamed => simd::stream::<A, I>(&mut row[columns], piece),
+        Some(row) => row[columns].copy_from_slice(piece),
+        None => columns.zip(piece).for_each(|(column, &x)| row[column] = x),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Kernel, available, dispatch_at};
+    use ndarray::{Array1, Array2, s};
+
+    /// Copies `from` doubled and negated to two rows.
+    struct Twice<'a, A> {
+        from: &'a [A],
+        rows: [Option<ArrayViewMut1<'a, A>>; 2],
+        stores: Stores,
+    }
+
+    impl<A: Scalar> Kernel for Twice<'_, A> {
+        type Output = ();
+        #[inline(always)]
+        fn run<I: Isa>(self) {
+            let from = Doubled(Groups::new(self.from));
+            write_rows::<A, I, 2>(self.rows, self.stores, &from);
+        }
+    }
+
+    struct Doubled<'a, A>(Groups<'a, A>);
+
+    impl<A: Scalar, I: Isa> Columns<I, 2> for Doubled<'_, A> {
+        #[inline(always)]
+        fn group(&self, group: usize) -> [I::Wide; 2] {
+            let x = self.0.at::<I>(group);
+            [I::add(x, x), I::sub(I::splat(0.0), x)]
+        }
+    }
+
+    fn check<A: Scalar>(len: usize, offset: usize) {
+        let from: Vec<A> = (0..len).map(|i| A::narrow(i as f64 + 1.0)).collect();
+        for (level, stores) in
+            available().flat_map(|level| [(level, Stores::Cached), (level, Stores::Streamed)])
+        {
+            let mut contiguous = Array1::from_elem(len + offset, A::zero());
+            let mut strided = Array2::from_elem((len, 3), A::zero());
+            dispatch_at(
+                level,
+                Twice {
+                    from: &from,
+                    rows: [
+                        Some(contiguous.slice_mut(s![offset..])),
+                        Some(strided.column_mut(1)),
+                    ],
+                    stores,
+                },
+            );
+            let doubled = contiguous
+                .iter()
+                .skip(offset)
+                .zip(&from)
+                .all(|(&to, &x)| to == x + x);
+            let negated = strided
+                .column(1)
+                .iter()
+                .zip(&from)
+                .all(|(&to, &x)| to == -x);
+            let rest = strided
+                .column(0)
+                .iter()
+                .chain(strided.column(2))
+                .chain(contiguous.iter().take(offset))
+                .all(|x| x.is_zero());
+            assert!(
+                doubled && negated && rest,
+                "{level:?} {stores:?} {len} {offset}"
+            );
+        }
+    }
+
+    #[test]
+    fn rows_of_every_length_layout_and_alignment_are_written_whole_and_nothing_else() {
+        for len in (0..40).chain([255, 256, 257, 300, 768]) {
+            for offset in 0..5 {
+                check::<f32>(len, offset);
+                check::<f64>(len, offset);
+            }
+        }
+    }
+}
