@@ -308,7 +308,7 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
             };
             let (gx, gy) = out.views;
             let rows = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
-            write_rows::<A, I, 2>(rows, out.stores, &gradient);
+            write_rows::<A, I, 2>(rows, out.stores, gradient);
         }
         let tally = match label {
             PairLabel::Match => [1.0, pair.cosine, 0.0, 0.0],
@@ -329,7 +329,7 @@ struct PairGradient<'r, A: Scalar, I: Isa> {
 
 impl<A: Scalar, I: Isa> Columns<I, 2> for PairGradient<'_, A, I> {
     #[inline(always)]
-    fn group(&self, group: usize) -> [I::Wide; 2] {
+    fn group(&mut self, group: usize) -> [I::Wide; 2] {
         self.ahead.iter().for_each(|row| row.prefetch(group));
         if !self.active {
             return [I::splat(0.0); 2];

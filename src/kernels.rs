@@ -52,6 +52,11 @@ pub(crate) fn striped<A: Scalar, I: Isa>(
     }
 }
 
+/// Numbers that begin at a cache line, so that no store is split between two.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Aligned<T>(pub(crate) T);
+
 /// A row in groups of sixteen columns.
 #[derive(Clone, Copy)]
 pub(crate) struct Groups<'r, A> {
@@ -103,6 +108,17 @@ pub(crate) struct Moments<R> {
 #[inline(always)]
 pub(crate) fn moments<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Moments<A::Real> {
     moments_of::<A, I>(x, y, |x| x, |y| y)
+}
+
+/// x·y and y·y.
+#[inline(always)]
+pub(crate) fn moments_with<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> [A::Real; 2] {
+    let [mut xy, mut yy] = std::array::from_fn(|_| Stripe::<I>::zero());
+    striped::<A, I>(x, y, |x, y, _| {
+        xy.add_product::<A>(x, y);
+        yy.add_product::<A>(y, y);
+    });
+    [xy.sum::<A>(), yy.sum::<A>()]
 }
 
 /// The moments of the rows times `scale`, powers of two.

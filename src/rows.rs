@@ -31,18 +31,23 @@ pub(crate) struct Out<'a, G> {
 }
 
 impl<G> Out<'_, G> {
-    /// The next row of a matrix; nothing if there is none, or if its columns are not contiguous.
+    /// The next row of a matrix.
     #[inline(always)]
     pub(crate) fn ahead<'a, A>(&self, matrix: ArrayView2<'a, A>) -> Ahead<'a, A> {
-        let row = self.next.map(|next| matrix.index_axis_move(Axis(0), next));
-        Ahead(row.and_then(|row| row.to_slice()).unwrap_or_default())
+        Ahead::new(self.next.map(|next| matrix.index_axis_move(Axis(0), next)))
     }
 }
 
 /// A row that will be read soon.
 pub(crate) struct Ahead<'a, A>(&'a [A]);
 
-impl<A> Ahead<'_, A> {
+impl<'a, A> Ahead<'a, A> {
+    /// Nothing where there is no row, or where its columns are not contiguous.
+    #[inline(always)]
+    pub(crate) fn new(row: Option<ArrayView1<'a, A>>) -> Self {
+        Self(row.and_then(|row| row.to_slice()).unwrap_or_default())
+    }
+
     /// Asks for a group of its columns.
     #[inline(always)]
     pub(crate) fn prefetch(&self, group: usize) {

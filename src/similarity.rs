@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::kernels::{Groups, Moments, Stripe, dot, largest, moments, scaled_moments, striped};
+use crate::kernels::{
+    Groups, Moments, Stripe, dot, largest, moments, moments_with, scaled_moments, striped,
+};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
 use crate::store::Columns;
@@ -38,14 +40,34 @@ impl Similarity {
     pub(crate) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Pair<A::Real> {
         match self {
             Self::Cosine => Pair::Cosine(cosine::<A, I>(x, y, 0.0)),
-            Self::Dot => {
-                let dot = dot::<A, I>(x, y).value();
-                // Infinite because a row is, and not by overflow: that is no score.
-                let fair = dot.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
-                Pair::Dot(if fair { dot } else { f64::NAN })
-            }
+            Self::Dot => Pair::Dot(fair_dot::<A, I>(x, y)),
         }
     }
+
+    /// [`measure`](Self::measure) where x·x is known.
+    #[inline(always)]
+    pub(crate) fn measure_from<A: Scalar, I: Isa>(
+        self,
+        xx: A::Real,
+        x: &[A],
+        y: &[A],
+    ) -> Pair<A::Real> {
+        match self {
+            Self::Cosine => {
+                let [xy, yy] = moments_with::<A, I>(x, y);
+                Pair::Cosine(cosine_of::<A, I>(Moments { xx, xy, yy }, x, y, 0.0))
+            }
+            Self::Dot => Pair::Dot(fair_dot::<A, I>(x, y)),
+        }
+    }
+}
+
+/// x·y; NaN where it is infinite because a row is, and not by overflow: that is no score.
+#[inline(always)]
+fn fair_dot<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> f64 {
+    let dot = dot::<A, I>(x, y).value();
+    let fair = dot.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
+    if fair { dot } else { f64::NAN }
 }
 
 /// A measured pair of rows.
@@ -64,7 +86,26 @@ impl<R: Real> Pair<R> {
         }
     }
 
-    /// `factor`·∂s/∂x; zeros for a factor of zero, whatever the rows hold.
+    /// `factor`·∂s/∂x as a function of coordinates; zero for a factor of zero, whatever the rows hold.
+    #[inline(always)]
+    pub(crate) fn slope<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> PairSlope<A, I> {
+        match self {
+            _ if factor == 0.0 => PairSlope::Zero,
+            Self::Cosine(pair) => PairSlope::Cosine(pair.first::<A, I>(factor)),
+            Self::Dot(_) => PairSlope::Dot(I::splat(factor)),
+        }
+    }
+
+    /// The pair with x and y exchanged.
+    #[inline(always)]
+    pub(crate) fn swapped(self) -> Self {
+        match self {
+            Self::Cosine(pair) => Self::Cosine(pair.swapped()),
+            Self::Dot(dot) => Self::Dot(dot),
+        }
+    }
+
+    /// `factor`·∂s/∂x
     #[inline(always)]
     pub(crate) fn first<'r, A: Scalar<Real = R>, I: Isa>(
         self,
@@ -72,19 +113,14 @@ impl<R: Real> Pair<R> {
         x: &'r [A],
         y: &'r [A],
     ) -> SimilarityGradient<'r, A, I> {
-        let slope = match self {
-            _ if factor == 0.0 => PairSlope::Zero,
-            Self::Cosine(pair) => PairSlope::Cosine(pair.first::<A, I>(factor)),
-            Self::Dot(_) => PairSlope::Dot(I::splat(factor)),
-        };
         SimilarityGradient {
-            slope,
+            slope: self.slope(factor),
             x: Groups::new(x),
             y: Groups::new(y),
         }
     }
 
-    /// `factor`·∂s/∂y, likewise.
+    /// `factor`·∂s/∂y
     #[inline(always)]
     pub(crate) fn second<'r, A: Scalar<Real = R>, I: Isa>(
         self,
@@ -92,11 +128,26 @@ impl<R: Real> Pair<R> {
         x: &'r [A],
         y: &'r [A],
     ) -> SimilarityGradient<'r, A, I> {
-        let swapped = match self {
-            Self::Cosine(pair) => Self::Cosine(pair.swapped()),
-            Self::Dot(dot) => Self::Dot(dot),
-        };
-        swapped.first::<A, I>(factor, y, x)
+        self.swapped().first::<A, I>(factor, y, x)
+    }
+}
+
+/// A multiple of ∂s/∂x.
+pub(crate) enum PairSlope<A: Scalar, I: Isa> {
+    Zero,
+    Cosine(CosineSlope<A, I>),
+    Dot(I::Wide),
+}
+
+impl<A: Scalar, I: Isa> PairSlope<A, I> {
+    /// Some coordinates, from the same coordinates of x and y.
+    #[inline(always)]
+    pub(crate) fn at(&self, x: I::Wide, y: I::Wide) -> I::Wide {
+        match self {
+            Self::Zero => I::splat(0.0),
+            Self::Cosine(slope) => slope.at(x, y),
+            Self::Dot(factor) => I::mul(*factor, y),
+        }
     }
 }
 
@@ -107,20 +158,10 @@ pub(crate) struct SimilarityGradient<'r, A: Scalar, I: Isa> {
     y: Groups<'r, A>,
 }
 
-enum PairSlope<A: Scalar, I: Isa> {
-    Zero,
-    Cosine(CosineSlope<A, I>),
-    Dot(I::Wide),
-}
-
 impl<A: Scalar, I: Isa> Columns<I, 1> for SimilarityGradient<'_, A, I> {
     #[inline(always)]
-    fn group(&self, group: usize) -> [I::Wide; 1] {
-        [match &self.slope {
-            PairSlope::Zero => I::splat(0.0),
-            PairSlope::Cosine(slope) => slope.at(self.x.at::<I>(group), self.y.at::<I>(group)),
-            PairSlope::Dot(factor) => I::mul(*factor, self.y.at::<I>(group)),
-        }]
+    fn group(&mut self, group: usize) -> [I::Wide; 1] {
+        [self.slope.at(self.x.at::<I>(group), self.y.at::<I>(group))]
     }
 }
 
@@ -148,7 +189,16 @@ pub(crate) const SAFE: Range<f64> = 1e-280..1e280;
 /// The cosine of two rows. With `epsilon` > 0 it is added to both squared norms, as PyTorch does.
 #[inline(always)]
 pub(crate) fn cosine<A: Scalar, I: Isa>(x: &[A], y: &[A], epsilon: f64) -> Cosine<A::Real> {
-    let mut sums = moments::<A, I>(x, y);
+    cosine_of::<A, I>(moments::<A, I>(x, y), x, y, epsilon)
+}
+
+#[inline(always)]
+fn cosine_of<A: Scalar, I: Isa>(
+    mut sums: Moments<A::Real>,
+    x: &[A],
+    y: &[A],
+    epsilon: f64,
+) -> Cosine<A::Real> {
     let mut scale = [1.0; 2];
     if !(SAFE.contains(&sums.xx.value()) && SAFE.contains(&sums.yy.value())) {
         scale = [

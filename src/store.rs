@@ -1,10 +1,9 @@
 //! How gradient rows are written: computed sixteen columns at a time, to rows of any layout, past the caches where that pays.
 
+use ndarray::ArrayViewMut1;
 use std::ops::Range;
 
-use ndarray::ArrayViewMut1;
-
-use crate::kernels::Groups;
+use crate::kernels::{Aligned, Groups};
 use crate::scalar::Scalar;
 use crate::simd::{self, Isa, LANES};
 
@@ -32,8 +31,8 @@ impl Stores {
 ///
 /// A trait and not a closure, because only a method can be `#[inline(always)]`, which all code of a [`Kernel`](crate::simd::Kernel) must be.
 pub(crate) trait Columns<I: Isa, const N: usize> {
-    /// A group of sixteen columns of each row. Beyond the end of the rows the lanes mean nothing.
-    fn group(&self, group: usize) -> [I::Wide; N];
+    /// A group of sixteen columns of each row. Beyond the end of the rows the lanes mean nothing. Each group is asked for once.
+    fn group(&mut self, group: usize) -> [I::Wide; N];
 }
 
 /// A row of `f64` as it is.
@@ -48,8 +47,66 @@ impl<'r> Wide<'r> {
 
 impl<I: Isa> Columns<I, 1> for Wide<'_> {
     #[inline(always)]
-    fn group(&self, group: usize) -> [I::Wide; 1] {
+    fn group(&mut self, group: usize) -> [I::Wide; 1] {
         [self.0.at::<I>(group)]
+    }
+}
+
+/// A row of `f64` of its own, for sums. Its numbers begin at a cache line, so that no store is split between two.
+pub(crate) struct WideRow {
+    groups: Vec<Aligned<[f64; LANES]>>,
+}
+
+impl WideRow {
+    /// A row of zeros.
+    pub(crate) fn new(len: usize) -> Self {
+        Self {
+            groups: vec![Aligned([0.0; LANES]); len.div_ceil(LANES)],
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
+        self.groups.fill(Aligned([0.0; LANES]));
+    }
+
+    /// Takes over the numbers of a row of the same length.
+    #[inline(always)]
+    pub(crate) fn set<A: Scalar>(&mut self, row: &[A]) {
+        for (wide, row) in self.groups.iter_mut().zip(row.chunks(LANES)) {
+            wide.0
+                .iter_mut()
+                .zip(row)
+                .for_each(|(wide, x)| *wide = x.wide());
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn at<I: Isa>(&self, group: usize) -> I::Wide {
+        I::from_f64(&self.groups[group].0)
+    }
+
+    /// Adds to a group.
+    #[inline(always)]
+    pub(crate) fn add<I: Isa>(&mut self, group: usize, values: I::Wide) {
+        let sum = &mut self.groups[group].0;
+        *sum = I::to_array(I::add(I::from_f64(sum), values));
+    }
+
+    /// Adds a whole row.
+    #[inline(always)]
+    pub(crate) fn add_all<I: Isa>(&mut self, mut values: impl Columns<I, 1>) {
+        for group in 0..self.groups.len() {
+            let [values] = values.group(group);
+            self.add::<I>(group, values);
+        }
+    }
+}
+
+impl<I: Isa> Columns<I, 1> for &WideRow {
+    #[inline(always)]
+    fn group(&mut self, group: usize) -> [I::Wide; 1] {
+        [self.at::<I>(group)]
     }
 }
 
@@ -58,13 +115,13 @@ impl<I: Isa> Columns<I, 1> for Wide<'_> {
 pub(crate) fn write_rows<A: Scalar, I: Isa, const N: usize>(
     rows: [Option<ArrayViewMut1<'_, A>>; N],
     stores: Stores,
-    values: &impl Columns<I, N>,
+    mut values: impl Columns<I, N>,
 ) {
     let contiguous = |row: &ArrayViewMut1<'_, A>| row.len() < 2 || row.strides()[0] == 1;
     if stores == Stores::Cached && rows.iter().flatten().all(contiguous) {
-        write_in_place(rows, values);
+        write_in_place(rows, &mut values);
     } else {
-        write_in_pieces(rows, stores, values);
+        write_in_pieces(rows, stores, &mut values);
     }
 }
 
@@ -73,14 +130,14 @@ pub(crate) fn write_rows<A: Scalar, I: Isa, const N: usize>(
 pub(crate) fn write_row<A: Scalar, I: Isa>(
     row: ArrayViewMut1<'_, A>,
     stores: Stores,
-    values: &impl Columns<I, 1>,
+    values: impl Columns<I, 1>,
 ) {
     write_rows::<A, I, 1>([Some(row)], stores, values);
 }
 
 /// Adds the columns of a row to a row of `f64`.
 #[inline(always)]
-pub(crate) fn add_to<I: Isa>(row: &mut [f64], values: &impl Columns<I, 1>) {
+pub(crate) fn add_to<I: Isa>(row: &mut [f64], mut values: impl Columns<I, 1>) {
     let (whole, rest) = row.as_chunks_mut::<LANES>();
     let count = whole.len();
     for (group, out) in whole.iter_mut().enumerate() {
@@ -94,10 +151,18 @@ pub(crate) fn add_to<I: Isa>(row: &mut [f64], values: &impl Columns<I, 1>) {
     }
 }
 
+/// Computes the columns of a row of some length for what that does besides.
+#[inline(always)]
+pub(crate) fn visit<I: Isa>(len: usize, mut values: impl Columns<I, 1>) {
+    for group in 0..len.div_ceil(LANES) {
+        values.group(group);
+    }
+}
+
 #[inline(always)]
 fn write_in_place<A: Scalar, I: Isa, const N: usize>(
     rows: [Option<ArrayViewMut1<'_, A>>; N],
-    values: &impl Columns<I, N>,
+    values: &mut impl Columns<I, N>,
 ) {
     let mut targets: [&mut [A]; N] = std::array::from_fn(|_| -> &mut [A] { &mut [] });
     for (target, row) in targets.iter_mut().zip(rows) {
@@ -111,7 +176,7 @@ fn write_in_place<A: Scalar, I: Isa, const N: usize>(
 fn compute<A: Scalar, I: Isa, const N: usize>(
     targets: &mut [&mut [A]; N],
     first: usize,
-    values: &impl Columns<I, N>,
+    values: &mut impl Columns<I, N>,
 ) {
     let len = targets.iter().map(|target| target.len()).max().unwrap_or(0);
     let whole = len / LANES;
@@ -143,7 +208,7 @@ const PIECE: usize = 8;
 fn write_in_pieces<A: Scalar, I: Isa, const N: usize>(
     mut rows: [Option<ArrayViewMut1<'_, A>>; N],
     stores: Stores,
-    values: &impl Columns<I, N>,
+    values: &mut impl Columns<I, N>,
 ) {
     let len = rows
         .iter()
@@ -151,17 +216,17 @@ fn write_in_pieces<A: Scalar, I: Isa, const N: usize>(
         .map(|row| row.len())
         .max()
         .unwrap_or(0);
-    let mut pieces = [[A::zero(); PIECE * LANES]; N];
+    let mut pieces = [Aligned([A::zero(); PIECE * LANES]); N];
     for start in (0..len).step_by(PIECE * LANES) {
         let columns = start..len.min(start + PIECE * LANES);
         let mut targets: [&mut [A]; N] = std::array::from_fn(|_| -> &mut [A] { &mut [] });
         for (target, piece) in targets.iter_mut().zip(&mut pieces) {
-            *target = &mut piece[..columns.len()];
+            *target = &mut piece.0[..columns.len()];
         }
         compute(&mut targets, start / LANES, values);
         for (row, piece) in rows.iter_mut().zip(&pieces) {
             if let Some(row) = row {
-                put::<A, I>(row, &piece[..columns.len()], stores, columns.clone());
+                put::<A, I>(row, &piece.0[..columns.len()], stores, columns.clone());
             }
         }
     }
@@ -200,7 +265,7 @@ mod tests {
         #[inline(always)]
         fn run<I: Isa>(self) {
             let from = Doubled(Groups::new(self.from));
-            write_rows::<A, I, 2>(self.rows, self.stores, &from);
+            write_rows::<A, I, 2>(self.rows, self.stores, from);
         }
     }
 
@@ -208,7 +273,7 @@ mod tests {
 
     impl<A: Scalar, I: Isa> Columns<I, 2> for Doubled<'_, A> {
         #[inline(always)]
-        fn group(&self, group: usize) -> [I::Wide; 2] {
+        fn group(&mut self, group: usize) -> [I::Wide; 2] {
             let x = self.0.at::<I>(group);
             [I::add(x, x), I::sub(I::splat(0.0), x)]
         }

@@ -99,13 +99,19 @@ fn both_gradients<A: Scalar>(
     dy: &mut [f64],
 ) {
     let (_, slope) = distance.measure::<Portable>(x, y);
-    let both = BothGradients {
+    let mut both = BothGradients {
         coordinates: slope.coordinates::<A, Portable>(1.0),
         rows: [x, y].map(Groups::new),
     };
     for (side, out) in [dx, dy].into_iter().enumerate() {
         out.fill(0.0);
-        add_to::<Portable>(out, &Side { both: &both, side });
+        add_to::<Portable>(
+            out,
+            Side {
+                both: &mut both,
+                side,
+            },
+        );
     }
 }
 
@@ -117,7 +123,7 @@ pub(crate) struct BothGradients<'r, A: Scalar, I: Isa> {
 
 impl<A: Scalar, I: Isa> Columns<I, 2> for BothGradients<'_, A, I> {
     #[inline(always)]
-    fn group(&self, group: usize) -> [I::Wide; 2] {
+    fn group(&mut self, group: usize) -> [I::Wide; 2] {
         let [x, y] = &self.rows;
         self.coordinates.at(x.at::<I>(group), y.at::<I>(group))
     }
@@ -125,14 +131,14 @@ impl<A: Scalar, I: Isa> Columns<I, 2> for BothGradients<'_, A, I> {
 
 /// One of two rows.
 pub(crate) struct Side<'b, B> {
-    pub(crate) both: &'b B,
+    pub(crate) both: &'b mut B,
     /// 0 or 1
     pub(crate) side: usize,
 }
 
 impl<I: Isa, B: Columns<I, 2>> Columns<I, 1> for Side<'_, B> {
     #[inline(always)]
-    fn group(&self, group: usize) -> [I::Wide; 1] {
+    fn group(&mut self, group: usize) -> [I::Wide; 1] {
         [self.both.group(group)[self.side]]
     }
 }

@@ -1,16 +1,17 @@
 //! Candidates that are listed query by query: positives and own negatives. Scored row by row, in `f64`.
 
-use ndarray::{ArrayView2, ArrayViewMut2, ArrayViewMut3, s};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, s};
 
 use super::InfoNceInput;
 use super::candidates::Askers;
 use super::softmax::{Partition, Settled};
 use crate::blocks::{Threads, Units, for_each};
-use crate::rows::contiguous;
+use crate::kernels::{Groups, dot};
+use crate::rows::{Ahead, contiguous};
 use crate::scalar::Scalar;
-use crate::simd::{Isa, Kernel, dispatch};
-use crate::similarity::{Pair, Similarity};
-use crate::store::{Stores, Wide, add_to, write_row};
+use crate::simd::{Isa, Kernel, dispatch, publish};
+use crate::similarity::{Pair, PairSlope, Similarity};
+use crate::store::{Columns, Stores, WideRow, visit, write_row};
 
 /// What is known of a query.
 #[derive(Clone, Copy)]
@@ -227,23 +228,23 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
         let negatives = input
             .negatives
             .unwrap_or_else(|| input.queries.insert_axis(ndarray::Axis(1)));
+        let dim = input.queries.ncols();
         let mut pairs = Vec::with_capacity(own);
-        let mut wide = vec![
-            0.0;
-            if self.views.0.is_some() {
-                input.queries.ncols()
-            } else {
-                0
-            }
-        ];
+        let [mut sum, mut wide] = [(); 2].map(|()| WideRow::new(dim));
         let [mut query_spare, mut other_spare] = [Vec::new(), Vec::new()];
+        let stores =
+            Stores::for_bytes(size_of::<A>() * input.negatives.map_or(0, |rows| rows.len()));
         for local in 0..self.queries.len() {
             let (i, query) = (self.first + local, &mut self.queries[local]);
             let row = contiguous(input.queries.row(i), &mut query_spare);
+            let square = dot::<A, I>(row, row);
             pairs.clear();
             for k in 0..own {
                 let negative = contiguous(negatives.slice_move(s![i, k, ..]), &mut other_spare);
-                let pair = self.listed.measure::<I>(row, negative);
+                let pair = self
+                    .listed
+                    .similarity
+                    .measure_from::<A, I>(square, row, negative);
                 let score = pair.similarity() * per_temperature;
                 query.others = query.others.merge(Partition::of(score));
                 query.above += f64::from(score > self.listed.tie(query));
@@ -251,18 +252,25 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
             }
             query.settled = query.others.against(query.positive);
             let weight = self.listed.weight(i) * per_temperature;
-            wide.fill(0.0);
+            sum.clear();
+            wide.set(row);
             for (k, &(pair, score)) in pairs.iter().enumerate() {
                 let share = (score - query.others.max).exp() * query.settled.per_sum;
                 let factor = times(weight, share);
                 let negative = contiguous(negatives.slice_move(s![i, k, ..]), &mut other_spare);
-                add_to::<I>(&mut wide, &pair.first::<A, I>(factor, row, negative));
-                if let Some(views) = &mut self.views.1 {
-                    write_row::<A, I>(
-                        views.slice_mut(s![local, k, ..]),
-                        Stores::Cached,
-                        &pair.second::<A, I>(factor, row, negative),
-                    );
+                let gradient = NegativeGradient::<A, I> {
+                    by_query: pair.slope(factor),
+                    by_negative: pair.swapped().slope(factor),
+                    query: &wide,
+                    negative: Groups::new(negative),
+                    sum: &mut sum,
+                    ahead: ahead(negatives, i + 1, k, stores),
+                };
+                match &mut self.views.1 {
+                    Some(views) => {
+                        write_row::<A, I>(views.slice_mut(s![local, k, ..]), stores, gradient);
+                    }
+                    None => visit::<I>(dim, gradient),
                 }
             }
             let Some(views) = &mut self.views.0 else {
@@ -273,10 +281,40 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
                     contiguous(input.documents.row(input.targets.of(i)), &mut other_spare);
                 let factor = times(-weight, query.settled.others);
                 let pair = self.listed.measure::<I>(row, document);
-                add_to::<I>(&mut wide, &pair.first::<A, I>(factor, row, document));
+                sum.add_all::<I>(pair.first::<A, I>(factor, row, document));
             }
-            write_row::<A, I>(views.row_mut(local), Stores::Cached, &Wide::new(&wide));
+            write_row::<A, I>(views.row_mut(local), Stores::Cached, &sum);
         }
+        if stores == Stores::Streamed {
+            publish();
+        }
+    }
+}
+
+/// The same negative of the next query, which can come into the cache while this one's gradient goes out.
+#[inline(always)]
+fn ahead<A>(negatives: ArrayView3<'_, A>, query: usize, k: usize, stores: Stores) -> Ahead<'_, A> {
+    let there = stores == Stores::Streamed && query < negatives.dim().0;
+    Ahead::new(there.then(|| negatives.slice_move(s![query, k, ..])))
+}
+
+/// The gradient of a score by the negative; that by the query is added up on the way.
+struct NegativeGradient<'r, A: Scalar, I: Isa> {
+    by_query: PairSlope<A, I>,
+    by_negative: PairSlope<A, I>,
+    query: &'r WideRow,
+    negative: Groups<'r, A>,
+    sum: &'r mut WideRow,
+    ahead: Ahead<'r, A>,
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 1> for NegativeGradient<'_, A, I> {
+    #[inline(always)]
+    fn group(&mut self, group: usize) -> [I::Wide; 1] {
+        self.ahead.prefetch(group);
+        let (query, negative) = (self.query.at::<I>(group), self.negative.at::<I>(group));
+        self.sum.add::<I>(group, self.by_query.at(query, negative));
+        [self.by_negative.at(negative, query)]
     }
 }
 
@@ -294,10 +332,10 @@ impl<A: Scalar> Kernel for Documents<'_, '_, '_, A> {
     #[inline(always)]
     fn run<I: Isa>(mut self) {
         let input = &self.listed.input;
-        let mut wide = vec![0.0; input.queries.ncols()];
+        let mut sum = WideRow::new(input.queries.ncols());
         let [mut query_spare, mut document_spare] = [Vec::new(), Vec::new()];
         for local in 0..self.views.nrows() {
-            wide.fill(0.0);
+            sum.clear();
             let document = contiguous(
                 document_row(input.documents, self.first + local),
                 &mut document_spare,
@@ -307,9 +345,9 @@ impl<A: Scalar> Kernel for Documents<'_, '_, '_, A> {
                 let weight = self.listed.weight(i) * self.listed.per_temperature;
                 let factor = times(-weight, self.queries[i].settled.others);
                 let pair = self.listed.measure::<I>(row, document);
-                add_to::<I>(&mut wide, &pair.second::<A, I>(factor, row, document));
+                sum.add_all::<I>(pair.second::<A, I>(factor, row, document));
             }
-            write_row::<A, I>(self.views.row_mut(local), Stores::Cached, &Wide::new(&wide));
+            write_row::<A, I>(self.views.row_mut(local), Stores::Cached, &sum);
         }
     }
 }

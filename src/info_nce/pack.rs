@@ -172,7 +172,7 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
                     outer: I::splat(outer),
                     along: I::splat(-along),
                 };
-                write_row::<A, I>(row, Stores::Cached, &projected);
+                write_row::<A, I>(row, Stores::Cached, projected);
             }
         }
     }
@@ -188,7 +188,7 @@ struct Projected<'r, A, I: Isa> {
 
 impl<A: Scalar, I: Isa> Columns<I, 1> for Projected<'_, A, I> {
     #[inline(always)]
-    fn group(&self, group: usize) -> [I::Wide; 1] {
+    fn group(&mut self, group: usize) -> [I::Wide; 1] {
         let (g, x) = (self.gradient.at::<I>(group), self.row.at::<I>(group));
         [I::mul(self.outer, I::wide_mul_add(self.along, x, g))]
     }

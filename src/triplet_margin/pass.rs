@@ -201,7 +201,7 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
                     to_positive: I::splat(-pull),
                     to_negative: I::splat(-push),
                 };
-                write_rows::<A, I, 3>(rows, out.stores, &gradient);
+                write_rows::<A, I, 3>(rows, out.stores, gradient);
             }
             _ => {
                 let gradient = OneNegative {
@@ -211,7 +211,7 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
                     push,
                     swapped: far.swapped,
                 };
-                write_rows::<A, I, 3>(rows, out.stores, &gradient);
+                write_rows::<A, I, 3>(rows, out.stores, gradient);
             }
         }
     }
@@ -233,9 +233,15 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
         to_p.fill(0.0);
         {
             let rows = [anchor, positive];
-            let both = self.gradients::<I>(near.slope, near.pull, rows, [&mut *dx, &mut *dy]);
+            let mut both = self.gradients::<I>(near.slope, near.pull, rows, [&mut *dx, &mut *dy]);
             for (side, sum) in [&mut *to_a, &mut *to_p].into_iter().enumerate() {
-                add_to::<I>(sum, &Side { both: &both, side });
+                add_to::<I>(
+                    sum,
+                    Side {
+                        both: &mut both,
+                        side,
+                    },
+                );
             }
         }
         let mut spare = Vec::new();
@@ -247,16 +253,29 @@ impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
                 (anchor, &mut *to_a)
             };
             let rows = [x, negative];
-            let both = &self.gradients::<I>(far.slope, far.factor, rows, [&mut *dx, &mut *dy]);
-            add_to::<I>(sum, &Side { both, side: 0 });
+            let both = &mut self.gradients::<I>(far.slope, far.factor, rows, [&mut *dx, &mut *dy]);
+            add_to::<I>(
+                sum,
+                Side {
+                    both: &mut *both,
+                    side: 0,
+                },
+            );
             if let Some(views) = to_negatives {
                 let view = negative_mut(views, out.row, k);
-                write_row::<A, I>(view, out.stores, &Side { both, side: 1 });
+                write_row::<A, I>(
+                    view,
+                    out.stores,
+                    Side {
+                        both: &mut *both,
+                        side: 1,
+                    },
+                );
             }
         }
         for (view, sum) in [(to_anchor, to_a), (to_positive, to_p)] {
             if let Some(view) = view {
-                write_row::<A, I>(view.row_mut(out.row), out.stores, &Wide::new(sum));
+                write_row::<A, I>(view.row_mut(out.row), out.stores, Wide::new(sum));
             }
         }
     }
@@ -316,7 +335,7 @@ struct OneNegative<'r, A: Scalar, I: Isa> {
 
 impl<A: Scalar, I: Isa> Columns<I, 3> for OneNegative<'_, A, I> {
     #[inline(always)]
-    fn group(&self, group: usize) -> [I::Wide; 3] {
+    fn group(&mut self, group: usize) -> [I::Wide; 3] {
         self.triplet.prefetch(group);
         if !self.active {
             return [I::splat(0.0); 3];
@@ -346,7 +365,7 @@ struct Differences<'r, A: Scalar, I: Isa> {
 
 impl<A: Scalar, I: Isa> Columns<I, 3> for Differences<'_, A, I> {
     #[inline(always)]
-    fn group(&self, group: usize) -> [I::Wide; 3] {
+    fn group(&mut self, group: usize) -> [I::Wide; 3] {
         self.triplet.prefetch(group);
         let [anchor, positive, negative] = self.triplet.group::<I>(group);
         let [mut near, mut far] = [I::sub(anchor, positive), I::sub(anchor, negative)];
@@ -371,7 +390,7 @@ enum Gradients<'r, A: Scalar, I: Isa> {
 
 impl<A: Scalar, I: Isa> Columns<I, 2> for Gradients<'_, A, I> {
     #[inline(always)]
-    fn group(&self, group: usize) -> [I::Wide; 2] {
+    fn group(&mut self, group: usize) -> [I::Wide; 2] {
         match self {
             Self::Rows([dx, dy], scale) => [
                 I::mul(dx.at::<I>(group), *scale),
