@@ -78,7 +78,8 @@ pub use cosine_embedding::{
 pub use distance::{CosineDistance, Distance, Lp, SquaredEuclidean};
 pub use error::Error;
 pub use info_nce::{
-    InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient, InfoNceReport, Targets,
+    FalseNegatives, Guide, Ids, InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient,
+    InfoNceReport, LogWeights, Sources, Targets,
 };
 pub use label::PairLabel;
 pub use loss::{Loss, OwnedGradient, Want};

@@ -7,9 +7,9 @@ use ndarray::{ArrayView3, ArrayViewMut2, ShapeBuilder, s};
 use super::InfoNceGradient;
 use super::candidates::Askers;
 use super::engine::Engine;
-use super::fold::panel_view;
 use super::lanes::Lanes;
 use super::pack::{FinishRows, PackRows};
+use super::score::{Count, panel_view};
 use super::tiles::{Columns, Weigh};
 use crate::blocks::{Units, for_each};
 use crate::gemm::{Write, product, segmented_product};
@@ -30,13 +30,13 @@ impl<A: Scalar> Engine<'_, '_, A> {
             return;
         }
         if !held && self.loss.symmetric {
-            self.pack_transposed(queries, workspace);
+            self.pack_queries(queries, workspace);
         }
         let lanes = Lanes::new(self, queries);
         self.pack_rows(queries, &lanes, workspace);
         for slab in self.layout.slabs() {
             if !held {
-                self.score(queries, &slab, workspace);
+                self.score(queries, &slab, Count::No, workspace);
             }
             self.weigh(queries, &slab, &lanes, workspace);
             if gradient.queries.is_some() {
@@ -123,12 +123,13 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     tile: &mut tile.slice[..chunk.rows.len() * A::PANEL],
                     factors: &block.factors[chunk.rows.clone()],
                     shifts: &lanes.shifts[range.clone()],
-                    weights: &lanes.weights[range],
+                    weights: &lanes.weights[range.clone()],
+                    offsets: lanes.offsets.as_ref().map(|offsets| &offsets[range]),
                     columns: (self.loss.symmetric && block.has_positives).then(|| Columns {
                         shifts: &self.column_shifts[chunk.rows.clone()],
                         weights: &self.column_weights[chunk.rows.clone()],
                     }),
-                    row_weights: self.loss.symmetric,
+                    row_weights: self.weights_in_tiles(),
                     positives: &positives[..found],
                     idle: &idle,
                 });

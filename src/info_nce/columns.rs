@@ -44,7 +44,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             }
         }
         for &i in askers {
-            let (own, others) = (self.listed.weight(i), self.queries[i].column.others);
+            let (own, others) = (self.listed.weight(i), self.queries[i].column.pull);
             // The other askers pull their own score up and this one down.
             let pushed = if askers.len() > 1 {
                 (weight - own) * (1.0 - others)

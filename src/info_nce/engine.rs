@@ -11,18 +11,22 @@
 //! Every product and sweep is cut at fixed places, every result has one writer, and sums are taken in a fixed order.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::s;
 
+use super::block::Block;
 use super::candidates::Embeddings;
 use super::layout::Layout;
-use super::listed::{Listed, Query};
+use super::listed::{Listed, ListedRules};
+use super::query::Query;
 use super::softmax::Partition;
 use super::{InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceReport};
 use crate::blocks::Threads;
 use crate::loss::Want;
 use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
 use crate::scalar::Scalar;
+use crate::similarity::Similarity;
 use crate::workspace::Workspace;
 
 /// Value, gradients and the rest, for input that has been checked.
@@ -33,8 +37,11 @@ pub(super) fn evaluate<A: Scalar>(
     workspace: &mut Workspace<A>,
 ) -> A {
     let n = input.queries.nrows();
-    // Where the divisor depends on the losses, the gradient is made for 1 and divided at the end.
-    let scale = loss.reduction.scale(n, input.weights);
+    let known = loss.reduction.scale(n, input.weights);
+    // Where the divisor depends on the losses it is known at the end. Until then the mean over all rows stands in, which divides by no less: the
+    // gradient does not overflow before it is brought to its size.
+    let first = known.or_else(|| Reduction::Mean.scale(n, input.weights));
+    let first = first.unwrap_or(1.0);
     let Want {
         gradient,
         rows,
@@ -42,13 +49,7 @@ pub(super) fn evaluate<A: Scalar>(
     } = want;
     let wanted = gradient.is_some();
     let mut gradient = gradient.unwrap_or_default();
-    let mut engine = Engine::new(
-        loss,
-        input,
-        scale.unwrap_or(1.0),
-        workspace.limit(),
-        report.is_some(),
-    );
+    let mut engine = Engine::new(loss, input, first, workspace.limit(), report.is_some());
     engine.run(&mut gradient, wanted, workspace);
 
     let losses = engine.losses();
@@ -57,21 +58,17 @@ pub(super) fn evaluate<A: Scalar>(
             .zip(&losses)
             .for_each(|(row, &loss)| *row = A::narrow(loss));
     }
-    let scale = scale.unwrap_or_else(|| {
-        let divisor = engine.active_weight(&losses);
-        scale_gradient(&mut gradient, reciprocal_or_zero(divisor));
-        reciprocal_or_zero(divisor)
-    });
+    let scale = known.unwrap_or_else(|| reciprocal_or_zero(engine.active_weight(&losses)));
+    let rest = scale * reciprocal_or_zero(first);
+    if rest != 1.0 && known.is_none() {
+        scale_gradient(&mut gradient, rest);
+    }
     if let Some(report) = report {
         *report = engine.report();
     }
     if let Some(log_temperature) = gradient.log_temperature {
-        let divide = if matches!(loss.reduction, Reduction::MeanActive) {
-            scale
-        } else {
-            1.0
-        };
-        *log_temperature = A::narrow(engine.log_temperature_gradient() * divide);
+        let rest = if known.is_some() { 1.0 } else { rest };
+        *log_temperature = A::narrow(engine.log_temperature_gradient() * rest);
     }
     A::narrow(if scale == 0.0 {
         0.0
@@ -97,15 +94,6 @@ fn scale_gradient<A: Scalar>(gradient: &mut InfoNceGradient<'_, A>, scale: f64) 
     }
 }
 
-/// One matrix that is scored against the queries.
-pub(super) struct Block<'a, A> {
-    pub(super) embeddings: Embeddings<'a, A>,
-    /// Factors over τ, in the precision of the scores.
-    pub(super) factors: Vec<A>,
-    /// Whether the positives are among its rows, and the symmetric form's other softmax is over its columns.
-    pub(super) has_positives: bool,
-}
-
 pub(super) struct Engine<'l, 'a, A> {
     pub(super) loss: &'l InfoNceLoss,
     pub(super) listed: Listed<'a, A>,
@@ -118,6 +106,10 @@ pub(super) struct Engine<'l, 'a, A> {
     pub(super) column_shifts: Vec<A>,
     pub(super) column_weights: Vec<A>,
     pub(super) count_above: bool,
+    /// The queries of a guide.
+    pub(super) guide: Option<Embeddings<'a, A>>,
+    /// Candidates in tiles that were left out.
+    pub(super) left_out: AtomicUsize,
 }
 
 impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
@@ -129,26 +121,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
         count_above: bool,
     ) -> Self {
         let per_temperature = 1.0 / loss.temperature;
-        let matrices = [(input.documents, true, loss.in_batch_negatives)];
-        let matrices = matrices
-            .into_iter()
-            .chain(input.pool.map(|pool| (pool, false, true)));
-        let blocks: Vec<Block<'a, A>> = matrices
-            .filter(|&(_, _, scored)| scored)
-            .map(|(rows, has_positives, _)| {
-                let embeddings = Embeddings::new(rows, loss.similarity);
-                let factors = embeddings
-                    .factors
-                    .iter()
-                    .map(|factor| A::narrow(factor * per_temperature))
-                    .collect();
-                Block {
-                    embeddings,
-                    factors,
-                    has_positives,
-                }
-            })
-            .collect();
+        let blocks = Block::all(loss, &input);
         let sizes: Vec<usize> = blocks.iter().map(|block| block.factors.len()).collect();
         let (n, m) = (
             input.queries.nrows(),
@@ -164,6 +137,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
                 input,
                 similarity: loss.similarity,
                 per_temperature,
+                rules: ListedRules::new(loss),
                 positive_in_tiles: loss.in_batch_negatives,
                 scale: if loss.symmetric { 0.5 * scale } else { scale },
             },
@@ -175,7 +149,17 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
             column_shifts: vec![A::zero(); m],
             column_weights: vec![A::zero(); m],
             count_above,
+            guide: input
+                .guide
+                .map(|guide| Embeddings::new(guide.queries, Similarity::Cosine)),
+            left_out: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether a query's weight is multiplied into its scores, and not into the packed query: with a second softmax, or with
+    /// smoothed labels.
+    pub(super) fn weights_in_tiles(&self) -> bool {
+        self.loss.symmetric || self.loss.label_smoothing > 0.0
     }
 
     pub(super) fn input(&self) -> &InfoNceInput<'a, A> {
@@ -323,7 +307,13 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
             accuracy: mean(|query| f64::from(query.above == 0.0)),
             reciprocal_rank: mean(|query| 1.0 / (1.0 + query.above)),
             positive_probability: mean(|query| 1.0 - query.settled.others),
-            positive_similarity: mean(|query| query.positive) / self.listed.per_temperature,
+            positive_similarity: mean(|query| query.positive.u) / self.listed.per_temperature,
+            left_out: self.left_out.load(Ordering::Relaxed)
+                + self
+                    .queries
+                    .iter()
+                    .map(|query| query.left_out)
+                    .sum::<usize>(),
         }
     }
 }

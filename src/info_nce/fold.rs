@@ -2,15 +2,13 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayViewMut2, ShapeBuilder, s};
-
 use super::engine::Engine;
 use super::layout::Chunk;
-use super::pack::PackTransposed;
-use super::softmax::Partition;
-use super::tiles::{ColumnSums, Scale, Sums};
+use super::score::Count;
+use super::softmax::{Partition, Totals};
+use super::tile_rules::{PlainSums, Undo};
+use super::tiles::{ColumnSums, Sums};
 use crate::blocks::{Units, for_each};
-use crate::gemm::{Write, product};
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
 use crate::workspace::Workspace;
@@ -20,145 +18,12 @@ impl<A: Scalar> Engine<'_, '_, A> {
         if self.blocks.is_empty() {
             return;
         }
-        self.pack_transposed(queries, workspace);
+        self.pack_queries(queries, workspace);
         for slab in self.layout.slabs() {
-            self.score(queries, &slab, workspace);
+            self.score(queries, &slab, Count::Yes, workspace);
             self.sum(queries, &slab, workspace);
             if self.loss.symmetric {
                 self.sum_columns(queries, &slab, workspace);
-            }
-        }
-    }
-
-    /// Packs a block of queries, normalised, as panels `[panel][dim][lane]`.
-    pub(super) fn pack_transposed(&self, queries: &Range<usize>, workspace: &mut Workspace<A>) {
-        let (dim, panels) = (self.dim(), queries.len().div_ceil(A::PANEL));
-        let packed = Units {
-            slice: workspace.packed.take(panels * dim * A::PANEL),
-            len: dim * A::PANEL,
-        };
-        for_each(
-            Self::threads(queries.len() * dim * 50),
-            panels,
-            1,
-            packed,
-            &|first, count, packed: Units<A>| {
-                for (panel, packed) in (first..first + count)
-                    .zip(packed.slice.chunks_exact_mut((dim * A::PANEL).max(1)))
-                {
-                    let start = queries.start + panel * A::PANEL;
-                    dispatch(PackTransposed {
-                        left: &self.left,
-                        rows: start..queries.end.min(start + A::PANEL),
-                        packed,
-                    });
-                }
-            },
-        );
-    }
-
-    /// Scores a slab of chunks against a block of queries, into tiles `[chunk][panel][document][lane]`.
-    pub(super) fn score(
-        &self,
-        queries: &Range<usize>,
-        slab: &Range<usize>,
-        workspace: &mut Workspace<A>,
-    ) {
-        let (panels, tile, dim) = (
-            queries.len().div_ceil(A::PANEL),
-            self.layout.tile::<A>(),
-            self.dim(),
-        );
-        let count = slab.len() * panels;
-        let packed = &*workspace.packed.take(panels * dim * A::PANEL);
-        let tiles = Units {
-            slice: workspace.scores.take(count * tile),
-            len: tile,
-        };
-        let max = Units {
-            slice: workspace.lanes.take(count * A::PANEL),
-            len: A::PANEL,
-        };
-        for_each(
-            self.product_threads(queries, slab),
-            count,
-            1,
-            (tiles, max),
-            &|first, _, (tile, max)| {
-                let (chunk, panel) = (
-                    &self.layout.chunks[slab.start + first / panels],
-                    first % panels,
-                );
-                let packed = &packed[panel * dim * A::PANEL..(panel + 1) * dim * A::PANEL];
-                self.score_tile(
-                    queries.start + panel * A::PANEL..queries.end,
-                    chunk,
-                    packed,
-                    tile.slice,
-                    max.slice,
-                );
-            },
-        );
-    }
-
-    pub(super) fn score_tile(
-        &self,
-        queries: Range<usize>,
-        chunk: &Chunk,
-        packed: &[A],
-        tile: &mut [A],
-        max: &mut [A],
-    ) {
-        let block = &self.blocks[chunk.block];
-        let tile = &mut tile[..chunk.rows.len() * A::PANEL];
-        let documents = block
-            .embeddings
-            .rows()
-            .slice_move(s![chunk.rows.clone(), ..]);
-        if self.dim() == 0 {
-            tile.fill(A::zero());
-        }
-        // Long products in pieces: the partial sums stay small, and with them their rounding errors.
-        for start in (0..self.dim()).step_by(DEPTH) {
-            let depth = start..self.dim().min(start + DEPTH);
-            let write = if start == 0 { Write::Set } else { Write::Add };
-            let panel = &packed[start * A::PANEL..];
-            product(
-                documents.slice(s![.., depth]),
-                panel,
-                panel_view(tile, chunk.rows.len()),
-                write,
-            );
-        }
-        let (mut positives, mut found) = ([(0, 0); 32], 0);
-        self.positives_in(chunk, &queries, |row, lane, _| {
-            positives[found] = (row, lane);
-            found += 1;
-        });
-        dispatch(Scale {
-            tile,
-            factors: &block.factors[chunk.rows.clone()],
-            positives: &positives[..found],
-            lanes: queries.len().min(A::PANEL),
-            max,
-        });
-    }
-
-    /// Visits the positives of a panel of queries that lie in a chunk: row, lane, query.
-    #[inline]
-    pub(super) fn positives_in(
-        &self,
-        chunk: &Chunk,
-        queries: &Range<usize>,
-        mut visit: impl FnMut(usize, usize, usize),
-    ) {
-        if !self.blocks[chunk.block].has_positives {
-            return;
-        }
-        for (lane, query) in queries.clone().take(A::PANEL).enumerate() {
-            let target = self.input().targets.of(query);
-            if chunk.rows.contains(&target) {
-                visit(target - chunk.rows.start, lane, query);
             }
         }
     }
@@ -211,6 +76,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
                 );
                 let lanes = panel * A::PANEL..(panel + 1) * A::PANEL;
                 dispatch(Sums {
+                    undo: self.undo(chunk),
                     tile: &tiles[first * tile..first * tile + chunk.rows.len() * A::PANEL],
                     shifts: &finite[lanes.clone()],
                     positives: &positives[lanes],
@@ -233,6 +99,48 @@ impl<A: Scalar> Engine<'_, '_, A> {
             }
             query.others = query.others.merge(part);
         }
+        if self.loss.label_smoothing > 0.0 {
+            self.sum_plainly(queries, slab, tiles);
+        }
+    }
+
+    /// The sums for smoothed labels.
+    fn sum_plainly(&mut self, queries: &Range<usize>, slab: &Range<usize>, tiles: &[A]) {
+        let (panels, tile) = (queries.len().div_ceil(A::PANEL), self.layout.tile::<A>());
+        let mut totals: Vec<Totals> = self.queries[queries.clone()]
+            .iter()
+            .map(|query| query.totals)
+            .collect();
+        let units = Units {
+            slice: &mut totals,
+            len: A::PANEL,
+        };
+        let threads = Self::threads(slab.len() * panels * tile * 40);
+        for_each(
+            threads,
+            panels,
+            1,
+            units,
+            &|panel, _, out: Units<Totals>| {
+                for (index, chunk) in self.layout.chunks[slab.clone()].iter().enumerate() {
+                    let scores = &tiles[(index * panels + panel) * tile..];
+                    dispatch(PlainSums {
+                        undo: self.undo(chunk),
+                        tile: &scores[..chunk.rows.len() * A::PANEL],
+                        out: &mut *out.slice,
+                    });
+                }
+            },
+        );
+        let queries = self.queries[queries.clone()].iter_mut();
+        queries
+            .zip(totals)
+            .for_each(|(query, totals)| query.totals = totals);
+    }
+
+    fn undo(&self, chunk: &Chunk) -> Option<Undo<'_, A>> {
+        let rules = self.blocks[chunk.block].rules.as_ref();
+        rules.map(|rules| rules.undo(chunk.rows.clone()))
     }
 
     /// Adds a slab of scores to the softmaxes of its documents.
@@ -267,6 +175,10 @@ impl<A: Scalar> Engine<'_, '_, A> {
             &|index, _, out: Units<Partition>| {
                 for tile in tiles[index * panels * tile..].chunks(tile).take(panels) {
                     dispatch(ColumnSums {
+                        undo: self.blocks[0].rules.as_ref().map(|rules| {
+                            let first = (held.start + index) * chunk;
+                            rules.undo(first..first + out.slice.len())
+                        }),
                         tile: &tile[..out.slice.len() * A::PANEL],
                         out: out.slice,
                     });
@@ -274,13 +186,4 @@ impl<A: Scalar> Engine<'_, '_, A> {
             },
         );
     }
-}
-
-/// How much of the inner dimension a product of scores adds up at a time.
-const DEPTH: usize = 256;
-
-/// Rows of one panel.
-pub(super) fn panel_view<A: Scalar>(tile: &mut [A], rows: usize) -> ArrayViewMut2<'_, A> {
-    let shape = (rows, A::PANEL).strides((A::PANEL, 1));
-    ArrayViewMut2::from_shape(shape, tile).expect("a tile holds its rows")
 }

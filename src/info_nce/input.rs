@@ -3,6 +3,7 @@
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3};
 
 use super::candidates::Targets;
+use super::rules::{Guide, Ids, LogWeights};
 use crate::loss::OwnedGradient;
 use crate::scalar::Scalar;
 
@@ -20,6 +21,12 @@ pub struct InfoNceInput<'a, A> {
     pub negatives: Option<ArrayView3<'a, A>>,
     /// Negatives of all queries, `[p, dim]`.
     pub pool: Option<ArrayView2<'a, A>>,
+    /// Ids that tell false negatives.
+    pub ids: Option<Ids<'a>>,
+    /// What is added to the scores of candidates.
+    pub log_weights: LogWeights<'a, A>,
+    /// Embeddings of another model that tell false negatives.
+    pub guide: Option<Guide<'a, A>>,
     /// A weight for each query, `[n]`.
     pub weights: Option<ArrayView1<'a, A>>,
 }
@@ -33,6 +40,13 @@ impl<'a, A> InfoNceInput<'a, A> {
             targets: Targets::Aligned,
             negatives: None,
             pool: None,
+            ids: None,
+            log_weights: LogWeights {
+                documents: None,
+                negatives: None,
+                pool: None,
+            },
+            guide: None,
             weights: None,
         }
     }
@@ -57,6 +71,34 @@ impl<'a, A> InfoNceInput<'a, A> {
     pub fn with_pool(self, pool: ArrayView2<'a, A>) -> Self {
         Self {
             pool: Some(pool),
+            ..self
+        }
+    }
+
+    /// Ids that tell false negatives.
+    #[must_use]
+    pub fn with_ids(self, ids: Ids<'a>) -> Self {
+        Self {
+            ids: Some(ids),
+            ..self
+        }
+    }
+
+    /// What is added to the scores of candidates.
+    #[must_use]
+    pub fn with_log_weights(self, log_weights: LogWeights<'a, A>) -> Self {
+        Self {
+            log_weights,
+            ..self
+        }
+    }
+
+    /// Embeddings of another model that tell false negatives: by default those that score above the positive, see
+    /// [`with_false_negatives`](crate::InfoNceLoss::with_false_negatives).
+    #[must_use]
+    pub fn with_guide(self, guide: Guide<'a, A>) -> Self {
+        Self {
+            guide: Some(guide),
             ..self
         }
     }
@@ -151,4 +193,6 @@ pub struct InfoNceReport {
     pub positive_probability: f64,
     /// The mean similarity of the positive, not divided by the temperature.
     pub positive_similarity: f64,
+    /// How many candidates of all queries were left out as false negatives.
+    pub left_out: usize,
 }

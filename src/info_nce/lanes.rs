@@ -18,12 +18,18 @@ pub(super) struct Lanes<A> {
     pub(super) idle: Vec<usize>,
     /// The value at the positive, before the document's factor.
     pub(super) positives: Vec<f64>,
+    /// What is taken off each candidate, with smoothed labels.
+    pub(super) offsets: Option<Vec<A>>,
 }
 
 impl<A: Scalar> Lanes<A> {
     pub(super) fn new(engine: &Engine<'_, '_, A>, queries: &Range<usize>) -> Self {
         let width = queries.len().div_ceil(A::PANEL) * A::PANEL;
+        let smoothing = engine.loss.label_smoothing;
+        // Where a tile holds more than multiples of one softmax, the weights go into the tile.
+        let in_tile = engine.weights_in_tiles();
         let mut lanes = Self {
+            offsets: (smoothing > 0.0).then(|| vec![A::zero(); width]),
             shifts: vec![A::zero(); width],
             weights: vec![A::zero(); width],
             scales: vec![0.0; width],
@@ -45,10 +51,13 @@ impl<A: Scalar> Lanes<A> {
             if weight == 0.0 && !engine.loss.symmetric {
                 lanes.idle.push(lane);
             }
-            if engine.loss.symmetric {
+            if let Some(offsets) = &mut lanes.offsets {
+                offsets[lane] = A::narrow(weight * smoothing / (1.0 + query.totals.count));
+            }
+            if in_tile {
                 lanes.weights[lane] = A::narrow(share);
                 lanes.scales[lane] = 1.0;
-                lanes.positives[lane] = query.column_positive - times(weight, query.settled.others);
+                lanes.positives[lane] = query.column_positive - times(weight, query.settled.pull);
             } else {
                 lanes.scales[lane] = share;
                 lanes.positives[lane] = -query.others.sum * (-rounding).exp();

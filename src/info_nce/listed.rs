@@ -1,53 +1,50 @@
 //! Candidates that are listed query by query: positives and own negatives. Scored row by row, in `f64`.
 
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, s};
+use ndarray::{ArrayView1, ArrayViewMut2, ArrayViewMut3, s};
 
-use super::InfoNceInput;
 use super::candidates::Askers;
-use super::softmax::{Partition, Settled};
+use super::query::Query;
+use super::rules::FalseNegatives;
+use super::settle::{Documents, Settle};
+use super::softmax::{Score, Settled};
+use super::{InfoNceInput, InfoNceLoss};
 use crate::blocks::{Threads, Units, for_each};
-use crate::kernels::{Groups, dot};
-use crate::rows::{Ahead, contiguous};
+use crate::rows::contiguous;
 use crate::scalar::Scalar;
-use crate::simd::{Isa, Kernel, dispatch, publish};
-use crate::similarity::{Pair, PairSlope, Similarity};
-use crate::store::{Columns, Stores, WideRow, visit, write_row};
+use crate::simd::{Isa, Kernel, dispatch};
+use crate::similarity::{Pair, Similarity, cosine};
 
-/// What is known of a query.
+/// The rules for candidates that are listed.
 #[derive(Clone, Copy)]
-pub(super) struct Query {
-    /// The score z of the positive.
-    pub(super) positive: f64,
-    /// The softmax over all candidates but the positive.
-    pub(super) others: Partition,
-    /// Candidates that score above the positive; counted for a report only.
-    pub(super) above: f64,
-    pub(super) settled: Settled,
-    /// The query's softmax as a document's: the other direction of the symmetric form.
-    pub(super) column: Settled,
-    /// The gradient by the score of the positive that comes from `column`.
-    pub(super) column_positive: f64,
+pub(super) struct ListedRules {
+    false_negatives: Option<FalseNegatives>,
+    /// Whether own negatives are left out by their own similarity.
+    own_is_judged: bool,
+    /// What the scores of own negatives are multiplied with, by hardness.
+    own_boost: f64,
+    pub(super) label_smoothing: f64,
+    decoupled: bool,
 }
 
-impl Query {
-    pub(super) const NEW: Self = Self {
-        positive: 0.0,
-        others: Partition::EMPTY,
-        above: 0.0,
-        settled: Settled {
-            loss: 0.0,
-            per_sum: 0.0,
-            others: 0.0,
-            slope: 0.0,
-        },
-        column: Settled {
-            loss: 0.0,
-            per_sum: 0.0,
-            others: 0.0,
-            slope: 0.0,
-        },
-        column_positive: 0.0,
-    };
+impl ListedRules {
+    pub(super) fn new(loss: &InfoNceLoss) -> Self {
+        let hard = loss.hardness.filter(|hardness| hardness.sources.own);
+        Self {
+            false_negatives: loss.false_negatives.map(|(rule, _)| rule),
+            own_is_judged: loss.false_negatives.is_some_and(|(_, sources)| sources.own),
+            own_boost: 1.0 + hard.map_or(0.0, |hardness| hardness.strength) * loss.temperature,
+            label_smoothing: loss.label_smoothing,
+            decoupled: loss.decoupled,
+        }
+    }
+}
+
+/// The cosine of two rows of a guide.
+#[inline(always)]
+fn cosine_of_rows<A: Scalar, I: Isa>(x: ArrayView1<'_, A>, y: ArrayView1<'_, A>) -> f64 {
+    let (mut x_spare, mut y_spare) = (Vec::new(), Vec::new());
+    let (x, y) = (contiguous(x, &mut x_spare), contiguous(y, &mut y_spare));
+    cosine::<A, I>(x, y, 0.0).cosine
 }
 
 /// The queries of a block with all that is listed for them.
@@ -56,6 +53,7 @@ pub(super) struct Listed<'a, A> {
     pub(super) input: InfoNceInput<'a, A>,
     pub(super) similarity: Similarity,
     pub(super) per_temperature: f64,
+    pub(super) rules: ListedRules,
     /// Whether the positive's gradient is left to the tiles.
     pub(super) positive_in_tiles: bool,
     /// What the losses are multiplied with besides their weights.
@@ -80,8 +78,48 @@ impl<'a, A: Scalar> Listed<'a, A> {
     /// count as better.
     #[inline]
     pub(super) fn tie(&self, query: &Query) -> f64 {
-        let size = query.positive.abs().max(self.per_temperature);
-        query.positive + 16.0 * A::epsilon().wide() * size
+        let size = query.positive.z.abs().max(self.per_temperature);
+        query.positive.z + 16.0 * A::epsilon().wide() * size
+    }
+
+    /// What a query's softmax gives it, once all candidates are in.
+    #[inline]
+    pub(super) fn settled(&self, query: &Query) -> Settled {
+        let settled = if self.rules.decoupled {
+            query.others.decoupled(query.positive)
+        } else {
+            query.others.against(query.positive)
+        };
+        if self.rules.label_smoothing > 0.0 {
+            return settled.smoothed(self.rules.label_smoothing, query.positive, query.totals);
+        }
+        settled
+    }
+
+    /// The score of an own negative whose similarity over the temperature is `u`; −∞ if it is left out.
+    #[inline(always)]
+    pub(super) fn own_score<I: Isa>(&self, i: usize, k: usize, query: &Query, u: f64) -> Score {
+        let ids = self.input.ids.and_then(|ids| ids.negatives);
+        let guide = self.input.guide;
+        let compared = match guide {
+            Some(guide) => guide.negatives.map(|negatives| {
+                cosine_of_rows::<A, I>(guide.queries.row(i), negatives.slice(s![i, k, ..]))
+            }),
+            None => self.rules.own_is_judged.then_some(u),
+        };
+        let out = ids.is_some_and(|ids| ids[[i, k]] == query.id)
+            || compared.is_some_and(|compared| compared > query.ceiling);
+        let log_weight = self
+            .input
+            .log_weights
+            .negatives
+            .map_or(0.0, |weights| weights[[i, k]].wide());
+        let z = if out {
+            f64::NEG_INFINITY
+        } else {
+            u * self.rules.own_boost + log_weight
+        };
+        Score { u, z }
     }
 
     fn threads(&self, queries: usize) -> Threads {
@@ -176,7 +214,7 @@ impl<'a, A: Scalar> Listed<'a, A> {
     }
 
     #[inline(always)]
-    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> Pair<A::Real> {
+    pub(super) fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> Pair<A::Real> {
         self.similarity.measure::<A, I>(x, y)
     }
 }
@@ -200,154 +238,34 @@ impl<A: Scalar> Kernel for Positives<'_, '_, A> {
                 input.documents.row(input.targets.of(self.first + i)),
                 &mut document_spare,
             );
-            query.positive =
-                self.listed.measure::<I>(row, document).similarity() * self.listed.per_temperature;
-        }
-    }
-}
-
-struct Settle<'l, 'a, 'g, A> {
-    listed: &'l Listed<'a, A>,
-    first: usize,
-    queries: &'l mut [Query],
-    views: Views<'g, A>,
-}
-
-impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(mut self) {
-        let Listed {
-            input,
-            per_temperature,
-            positive_in_tiles,
-            ..
-        } = *self.listed;
-        let own = input.negatives.map_or(0, |negatives| negatives.dim().1);
-        let negatives = input
-            .negatives
-            .unwrap_or_else(|| input.queries.insert_axis(ndarray::Axis(1)));
-        let dim = input.queries.ncols();
-        let mut pairs = Vec::with_capacity(own);
-        let [mut sum, mut wide] = [(); 2].map(|()| WideRow::new(dim));
-        let [mut query_spare, mut other_spare] = [Vec::new(), Vec::new()];
-        let stores =
-            Stores::for_bytes(size_of::<A>() * input.negatives.map_or(0, |rows| rows.len()));
-        for local in 0..self.queries.len() {
-            let (i, query) = (self.first + local, &mut self.queries[local]);
-            let row = contiguous(input.queries.row(i), &mut query_spare);
-            let square = dot::<A, I>(row, row);
-            pairs.clear();
-            for k in 0..own {
-                let negative = contiguous(negatives.slice_move(s![i, k, ..]), &mut other_spare);
-                let pair = self
-                    .listed
-                    .similarity
-                    .measure_from::<A, I>(square, row, negative);
-                let score = pair.similarity() * per_temperature;
-                query.others = query.others.merge(Partition::of(score));
-                query.above += f64::from(score > self.listed.tie(query));
-                pairs.push((pair, score));
-            }
-            query.settled = query.others.against(query.positive);
-            let weight = self.listed.weight(i) * per_temperature;
-            sum.clear();
-            wide.set(row);
-            for (k, &(pair, score)) in pairs.iter().enumerate() {
-                let share = (score - query.others.max).exp() * query.settled.per_sum;
-                let factor = times(weight, share);
-                let negative = contiguous(negatives.slice_move(s![i, k, ..]), &mut other_spare);
-                let gradient = NegativeGradient::<A, I> {
-                    by_query: pair.slope(factor),
-                    by_negative: pair.swapped().slope(factor),
-                    query: &wide,
-                    negative: Groups::new(negative),
-                    sum: &mut sum,
-                    ahead: ahead(negatives, i + 1, k, stores),
-                };
-                match &mut self.views.1 {
-                    Some(views) => {
-                        write_row::<A, I>(views.slice_mut(s![local, k, ..]), stores, gradient);
-                    }
-                    None => visit::<I>(dim, gradient),
-                }
-            }
-            let Some(views) = &mut self.views.0 else {
-                continue;
+            let similarity = self.listed.measure::<I>(row, document).similarity();
+            let u = similarity * self.listed.per_temperature;
+            let target = input.targets.of(self.first + i);
+            let log_weight = input
+                .log_weights
+                .documents
+                .map_or(0.0, |weights| weights[target].wide());
+            query.positive = Score {
+                u,
+                z: u + log_weight,
             };
-            if !positive_in_tiles {
-                let document =
-                    contiguous(input.documents.row(input.targets.of(i)), &mut other_spare);
-                let factor = times(-weight, query.settled.others);
-                let pair = self.listed.measure::<I>(row, document);
-                sum.add_all::<I>(pair.first::<A, I>(factor, row, document));
+            if let Some(ids) = &input.ids {
+                query.id = ids.queries[self.first + i];
             }
-            write_row::<A, I>(views.row_mut(local), Stores::Cached, &sum);
-        }
-        if stores == Stores::Streamed {
-            publish();
-        }
-    }
-}
-
-/// The same negative of the next query, which can come into the cache while this one's gradient goes out.
-#[inline(always)]
-fn ahead<A>(negatives: ArrayView3<'_, A>, query: usize, k: usize, stores: Stores) -> Ahead<'_, A> {
-    let there = stores == Stores::Streamed && query < negatives.dim().0;
-    Ahead::new(there.then(|| negatives.slice_move(s![query, k, ..])))
-}
-
-/// The gradient of a score by the negative; that by the query is added up on the way.
-struct NegativeGradient<'r, A: Scalar, I: Isa> {
-    by_query: PairSlope<A, I>,
-    by_negative: PairSlope<A, I>,
-    query: &'r WideRow,
-    negative: Groups<'r, A>,
-    sum: &'r mut WideRow,
-    ahead: Ahead<'r, A>,
-}
-
-impl<A: Scalar, I: Isa> Columns<I, 1> for NegativeGradient<'_, A, I> {
-    #[inline(always)]
-    fn group(&mut self, group: usize) -> [I::Wide; 1] {
-        self.ahead.prefetch(group);
-        let (query, negative) = (self.query.at::<I>(group), self.negative.at::<I>(group));
-        self.sum.add::<I>(group, self.by_query.at(query, negative));
-        [self.by_negative.at(negative, query)]
-    }
-}
-
-struct Documents<'l, 'a, 'g, A> {
-    listed: &'l Listed<'a, A>,
-    askers: &'l Askers,
-    queries: &'l [Query],
-    first: usize,
-    views: ArrayViewMut2<'g, A>,
-}
-
-impl<A: Scalar> Kernel for Documents<'_, '_, '_, A> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(mut self) {
-        let input = &self.listed.input;
-        let mut sum = WideRow::new(input.queries.ncols());
-        let [mut query_spare, mut document_spare] = [Vec::new(), Vec::new()];
-        for local in 0..self.views.nrows() {
-            sum.clear();
-            let document = contiguous(
-                document_row(input.documents, self.first + local),
-                &mut document_spare,
-            );
-            for &i in self.askers.of(self.first + local) {
-                let row = contiguous(input.queries.row(i), &mut query_spare);
-                let weight = self.listed.weight(i) * self.listed.per_temperature;
-                let factor = times(-weight, self.queries[i].settled.others);
-                let pair = self.listed.measure::<I>(row, document);
-                sum.add_all::<I>(pair.second::<A, I>(factor, row, document));
-            }
-            write_row::<A, I>(self.views.row_mut(local), Stores::Cached, &sum);
+            let epsilon = A::epsilon().wide();
+            let ceiling = |rule: FalseNegatives, positive| rule.ceiling(positive, epsilon);
+            query.ceiling = match (self.listed.rules.false_negatives, input.guide) {
+                (rule, Some(guide)) => {
+                    let (query, document) = (
+                        guide.queries.row(self.first + i),
+                        guide.documents.row(target),
+                    );
+                    let rule = rule.unwrap_or(FalseNegatives::Absolute(0.0));
+                    ceiling(rule, cosine_of_rows::<A, I>(query, document))
+                }
+                (Some(rule), None) => ceiling(rule, similarity) * self.listed.per_temperature,
+                (None, None) => f64::INFINITY,
+            };
         }
     }
 }
@@ -356,10 +274,4 @@ impl<A: Scalar> Kernel for Documents<'_, '_, '_, A> {
 #[inline(always)]
 pub(super) fn times(weight: f64, x: f64) -> f64 {
     if weight == 0.0 { 0.0 } else { weight * x }
-}
-
-/// A row with the lifetime of the matrix.
-#[inline(always)]
-fn document_row<A>(documents: ArrayView2<'_, A>, row: usize) -> ndarray::ArrayView1<'_, A> {
-    documents.index_axis_move(ndarray::Axis(0), row)
 }

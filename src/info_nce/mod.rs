@@ -1,7 +1,9 @@
 //! InfoNCE: a query against its positive document and whatever else competes with it.
 
 mod apply;
+mod block;
 mod candidates;
+mod checks;
 mod columns;
 mod engine;
 mod fold;
@@ -10,21 +12,28 @@ mod lanes;
 mod layout;
 mod listed;
 mod pack;
+mod query;
+mod rules;
+mod score;
+mod settle;
 mod softmax;
+mod tile_rules;
 mod tiles;
 
 use crate::blocks::on_pool;
 use crate::error::{Error, check};
 use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
-use crate::rows::check_shape;
 use crate::scalar::Scalar;
 use crate::similarity::Similarity;
 use crate::workspace::Workspace;
+use checks::check_want;
 use engine::Engine;
+use rules::Hardness;
 
 pub use candidates::Targets;
 pub use input::{InfoNceGradient, InfoNceInput, InfoNceOwnedGradient, InfoNceReport};
+pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};
 
 /// Asks of every query that its document score higher than all other candidates: softmax cross-entropy over similarities.
 ///
@@ -69,6 +78,10 @@ pub struct InfoNceLoss {
     similarity: Similarity,
     in_batch_negatives: bool,
     symmetric: bool,
+    false_negatives: Option<(FalseNegatives, Sources)>,
+    hardness: Option<Hardness>,
+    label_smoothing: f64,
+    decoupled: bool,
     reduction: Reduction,
 }
 
@@ -90,6 +103,10 @@ impl InfoNceLoss {
             similarity: Similarity::Cosine,
             in_batch_negatives: true,
             symmetric: false,
+            false_negatives: None,
+            hardness: None,
+            label_smoothing: 0.0,
+            decoupled: false,
             reduction: Reduction::default(),
         })
     }
@@ -114,6 +131,108 @@ impl InfoNceLoss {
     #[must_use]
     pub fn with_symmetric(self, symmetric: bool) -> Self {
         Self { symmetric, ..self }
+    }
+
+    /// Leaves out candidates of some sources that are too similar to the query to be negatives. With a guide in the input its cosines are
+    /// compared, and the sources are those that it has embeddings of. A query that loses all its negatives has loss 0.
+    ///
+    /// ```
+    /// use contrastive::{FalseNegatives, InfoNceInput, InfoNceLoss, InfoNceReport, Loss, Sources, Want, Workspace};
+    /// use ndarray::array;
+    ///
+    /// let queries = array![[1.0, 0.0], [0.0, 1.0]];
+    /// let documents = array![[0.6, 0.8], [0.8, 0.6]]; // each query is closer to the other's document
+    /// let loss = InfoNceLoss::new(0.5)?.with_false_negatives(FalseNegatives::Absolute(0.0), Sources::ALL)?;
+    /// let mut report = InfoNceReport::default();
+    /// let input = InfoNceInput::new(queries.view(), documents.view());
+    /// let value = loss.evaluate(input, Want::value().with_report(&mut report), &mut Workspace::new())?;
+    /// assert_eq!((value, report.left_out), (0.0, 2));
+    /// # Ok::<(), contrastive::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the margin is not finite.
+    pub fn with_false_negatives(
+        self,
+        rule: FalseNegatives,
+        sources: Sources,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            false_negatives: Some((rule.checked()?, sources)),
+            ..self
+        })
+    }
+
+    /// Weighs candidates of some sources up the more similar they are: α·s is added to their scores, as a constant that no gradient passes
+    /// through. So the gradient of candidate j is that of a softmax in which it counts e^(α·s) times.
+    ///
+    /// Source: sentence-transformers' `hardness_mode` and `hardness_strength`; Robinson et al. 2021, <https://arxiv.org/abs/2010.04592>.
+    ///
+    /// ```
+    /// use contrastive::{InfoNceInput, InfoNceLoss, Loss, Sources};
+    /// use ndarray::array;
+    ///
+    /// let (queries, documents) = (array![[1.0, 0.0]], array![[1.0, 0.0], [0.6, 0.8]]);
+    /// let loss = InfoNceLoss::new(0.5)?.with_hardness(5.0, Sources::IN_BATCH)?;
+    /// let value: f64 = loss.forward(InfoNceInput::new(queries.view(), documents.view()))?;
+    /// assert!((value - (4.2_f64 - 2.0).exp().ln_1p()).abs() < 1e-15); // 0.6/0.5 + 5·0.6 against 1/0.5
+    /// # Ok::<(), contrastive::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the strength α is negative or not finite.
+    pub fn with_hardness(self, strength: f64, sources: Sources) -> Result<Self, Error> {
+        let in_range = strength >= 0.0 && strength.is_finite();
+        let expected = "a finite number, not negative";
+        let strength = check("hardness strength", expected, strength, in_range)?;
+        Ok(Self {
+            hardness: Some(Hardness { strength, sources }),
+            ..self
+        })
+    }
+
+    /// Spreads a share ε of the label over all candidates of a query alike, the positive among them:
+    /// (1 − ε)·ℓᵢ + ε·mean of −log p over the candidates that are not left out. Not for the symmetric form.
+    ///
+    /// ```
+    /// use contrastive::{InfoNceInput, InfoNceLoss, Loss};
+    /// use ndarray::array;
+    ///
+    /// let (queries, documents) = (array![[1.0, 0.0]], array![[1.0, 0.0], [0.0, 1.0]]);
+    /// let loss = InfoNceLoss::new(1.0)?.with_label_smoothing(0.2)?;
+    /// let value: f64 = loss.forward(InfoNceInput::new(queries.view(), documents.view()))?;
+    /// let logs = [1.0 - (1.0_f64.exp() + 1.0).ln(), -(1.0_f64.exp() + 1.0).ln()]; // of softmax(1, 0)
+    /// assert!((value + 0.9 * logs[0] + 0.1 * logs[1]).abs() < 1e-15);
+    /// # Ok::<(), contrastive::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If ε is not in [0, 1].
+    pub fn with_label_smoothing(self, share: f64) -> Result<Self, Error> {
+        let in_range = (0.0..=1.0).contains(&share);
+        Ok(Self {
+            label_smoothing: check("label smoothing", "a number in [0, 1]", share, in_range)?,
+            ..self
+        })
+    }
+
+    /// Whether the positive is left out of the denominator (DCL): log Σ_{j ≠ t(i)} exp(s(qᵢ, dⱼ)/τ) − s(qᵢ, d_t(i))/τ, which can be negative and
+    /// whose gradient does not fade when the positive is ahead. Not for the symmetric form.
+    ///
+    /// Source: Yeh et al. 2022, <https://arxiv.org/abs/2110.06848>.
+    ///
+    /// ```
+    /// use contrastive::{InfoNceInput, InfoNceLoss, Loss};
+    /// use ndarray::array;
+    ///
+    /// let (queries, documents) = (array![[1.0, 0.0]], array![[1.0, 0.0], [0.0, 1.0]]);
+    /// let loss = InfoNceLoss::new(0.5)?.with_decoupled(true);
+    /// assert_eq!(loss.forward(InfoNceInput::new(queries.view(), documents.view()))?, -2.0); // 0 − 1/0.5
+    /// # Ok::<(), contrastive::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_decoupled(self, decoupled: bool) -> Self {
+        Self { decoupled, ..self }
     }
 
     /// How the row losses become one number; the mean by default.
@@ -153,66 +272,4 @@ impl<A: Scalar> Loss<A> for InfoNceLoss {
             engine::evaluate(self, input, want, workspace)
         }))
     }
-}
-
-impl InfoNceLoss {
-    fn check_input<A: Scalar>(&self, input: &InfoNceInput<'_, A>) -> Result<(), Error> {
-        let (n, dim) = input.queries.dim();
-        check_shape(
-            "documents",
-            &[input.documents.nrows(), dim],
-            input.documents.shape(),
-        )?;
-        if let Some(negatives) = &input.negatives {
-            check_shape(
-                "negatives",
-                &[n, negatives.dim().1.max(1), dim],
-                negatives.shape(),
-            )?;
-        }
-        if let Some(pool) = &input.pool {
-            check_shape("pool", &[pool.nrows().max(1), dim], pool.shape())?;
-        }
-        input.targets.check(n, input.documents.nrows())?;
-        self.reduction.check_weights("queries", n, input.weights)?;
-        let others = input.negatives.is_some() || input.pool.is_some();
-        if !self.in_batch_negatives && !others {
-            let reason = "without in-batch negatives a query competes with nothing; give own negatives or a pool";
-            return Err(Error::IllDefined { reason });
-        }
-        if self.symmetric && !self.in_batch_negatives {
-            let reason = "the symmetric form lets the queries of the batch compete, which needs in-batch negatives";
-            return Err(Error::IllDefined { reason });
-        }
-        Ok(())
-    }
-}
-
-fn check_want<A: Scalar>(
-    input: &InfoNceInput<'_, A>,
-    want: &Want<'_, A, InfoNceGradient<'_, A>, InfoNceReport>,
-) -> Result<(), Error> {
-    if let Some(rows) = &want.rows {
-        check_shape("rows", &[input.queries.nrows()], rows.shape())?;
-    }
-    let Some(gradient) = &want.gradient else {
-        return Ok(());
-    };
-    if let Some(view) = &gradient.queries {
-        check_shape("gradient.queries", input.queries.shape(), view.shape())?;
-    }
-    if let Some(view) = &gradient.documents {
-        check_shape("gradient.documents", input.documents.shape(), view.shape())?;
-    }
-    if let Some(view) = &gradient.negatives {
-        let shape = input
-            .negatives
-            .map_or(vec![0, 0, 0], |negatives| negatives.shape().to_vec());
-        check_shape("gradient.negatives", &shape, view.shape())?;
-    }
-    if let Some(view) = &gradient.pool {
-        let shape = input.pool.map_or(vec![0, 0], |pool| pool.shape().to_vec());
-        check_shape("gradient.pool", &shape, view.shape())?;
-    }
-    Ok(())
 }

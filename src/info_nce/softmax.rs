@@ -1,13 +1,44 @@
 //! The state of a softmax that is still being summed, and what a positive makes of it.
 
-/// A part of a softmax's denominator: Σ eᶻ and Σ eᶻ·z over some candidates, kept relative to the largest z. Parts merge exactly.
+/// The score of a candidate: the similarity over the temperature, u = s/τ, and what the softmax is taken of, z = u + whatever is added by rules.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Score {
+    pub(super) u: f64,
+    pub(super) z: f64,
+}
+
+impl Score {
+    /// A score that no rule changes.
+    #[cfg(test)]
+    pub(super) fn plain(u: f64) -> Self {
+        Self { u, z: u }
+    }
+}
+
+/// Sums over candidates for label smoothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) u: f64,
+    pub(super) z: f64,
+    pub(super) count: f64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, score: Score) {
+        self.u += score.u;
+        self.z += score.z;
+        self.count += 1.0;
+    }
+}
+
+/// A part of a softmax's denominator: Σ eᶻ and Σ eᶻ·u over some candidates, kept relative to the largest z. Parts merge exactly.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Partition {
     /// The largest score z, −∞ over nothing.
     pub(super) max: f64,
     /// Σ e^(z − max)
     pub(super) sum: f64,
-    /// Σ e^(z − max)·(z − max)
+    /// Σ e^(z − max)·(u − max)
     pub(super) moment: f64,
 }
 
@@ -19,14 +50,14 @@ impl Partition {
     };
 
     /// The part that has one candidate.
-    pub(super) fn of(score: f64) -> Self {
-        if score == f64::NEG_INFINITY {
+    pub(super) fn of(score: Score) -> Self {
+        if score.z == f64::NEG_INFINITY {
             Self::EMPTY
         } else {
             Self {
-                max: score,
+                max: score.z,
                 sum: 1.0,
-                moment: 0.0,
+                moment: score.u - score.z,
             }
         }
     }
@@ -53,17 +84,18 @@ impl Partition {
     }
 
     /// What the softmax over these candidates and one positive gives the positive.
-    pub(super) fn against(self, positive: f64) -> Settled {
+    pub(super) fn against(self, positive: Score) -> Settled {
         if self.max == f64::NEG_INFINITY && !self.sum.is_nan() {
-            let zero_or_nan = positive * 0.0;
+            let zero_or_nan = positive.z * 0.0;
             return Settled {
                 loss: zero_or_nan,
                 per_sum: zero_or_nan,
                 others: zero_or_nan,
+                pull: zero_or_nan,
                 slope: zero_or_nan,
             };
         }
-        let gap = self.max - positive;
+        let gap = self.max - positive.z;
         let (loss, per_sum) = if gap <= 0.0 {
             // log1p of the others' sum over the positive's keeps the digits of a loss near zero.
             let share = self.sum * gap.exp();
@@ -72,13 +104,35 @@ impl Partition {
             let sum = self.sum + (-gap).exp();
             (gap + sum.ln(), 1.0 / sum)
         };
-        let slope = per_sum * (self.moment + self.sum * gap);
+        let others = self.sum * per_sum;
         Settled {
             loss,
             per_sum,
-            others: self.sum * per_sum,
-            slope,
+            others,
+            pull: others,
+            slope: self.slope(per_sum, positive),
         }
+    }
+
+    /// The same where the positive is left out of the denominator: log Σ eᶻ − z⁺ over the others. Over nothing the loss is 0.
+    pub(super) fn decoupled(self, positive: Score) -> Settled {
+        let coupled = self.against(positive);
+        if self.max == f64::NEG_INFINITY {
+            return coupled;
+        }
+        let per_sum = 1.0 / self.sum;
+        Settled {
+            loss: self.max - positive.z + self.sum.ln(),
+            per_sum,
+            pull: 1.0,
+            slope: self.slope(per_sum, positive),
+            ..coupled
+        }
+    }
+
+    /// Σ p·(u − u⁺)
+    fn slope(self, per_sum: f64, positive: Score) -> f64 {
+        per_sum * (self.moment + self.sum * (self.max - positive.u))
     }
 }
 
@@ -91,8 +145,32 @@ pub(super) struct Settled {
     pub(super) per_sum: f64,
     /// 1 − p of the positive: the sum of the others' probabilities.
     pub(super) others: f64,
-    /// Σ p·(z − z⁺) over the others: −∂loss/∂log τ.
+    /// −∂loss/∂z⁺: the same, but for decoupled losses and smoothed labels.
+    pub(super) pull: f64,
+    /// Σ p·(u − u⁺) over the others: −∂loss/∂log τ.
     pub(super) slope: f64,
+}
+
+impl Settled {
+    pub(super) const ZERO: Self = Self {
+        loss: 0.0,
+        per_sum: 0.0,
+        others: 0.0,
+        pull: 0.0,
+        slope: 0.0,
+    };
+
+    /// With the label spread: a share ε of it goes to all candidates alike, the positive and the `others`.
+    pub(super) fn smoothed(self, share: f64, positive: Score, others: Totals) -> Self {
+        let per_candidate = 1.0 / (1.0 + others.count);
+        let behind = |positive: f64, sum: f64| (positive * others.count - sum) * per_candidate;
+        Self {
+            loss: self.loss + share * behind(positive.z, others.z),
+            pull: self.pull - share * others.count * per_candidate,
+            slope: self.slope + share * behind(positive.u, others.u),
+            ..self
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,16 +194,16 @@ mod tests {
     fn parts_merge_to_the_whole_in_any_grouping() {
         let scores = [0.3, -2.0, 5.0, 4.9, -30.0, 1.0];
         let part = |scores: &[f64]| {
-            scores
-                .iter()
-                .fold(Partition::EMPTY, |sum, &z| sum.merge(Partition::of(z)))
+            scores.iter().fold(Partition::EMPTY, |sum, &z| {
+                sum.merge(Partition::of(Score::plain(z)))
+            })
         };
         for positive in [-3.0, 4.95, 7.0] {
             let (loss, slope) = naive(&scores, positive);
             for cut in 0..=scores.len() {
                 let settled = part(&scores[..cut])
                     .merge(part(&scores[cut..]))
-                    .against(positive);
+                    .against(Score::plain(positive));
                 assert!((settled.loss - loss).abs() < ROUNDING * loss.max(1.0));
                 assert!((settled.slope - slope).abs() < ROUNDING * slope.abs().max(1.0));
             }
@@ -134,7 +212,7 @@ mod tests {
 
     #[test]
     fn loss_and_one_minus_p_keep_their_digits_when_the_positive_is_far_ahead() {
-        let settled = Partition::of(-300.0).against(300.0);
+        let settled = Partition::of(Score::plain(-300.0)).against(Score::plain(300.0));
         let exact = (-600.0_f64).exp();
         assert!(
             (settled.loss / exact - 1.0).abs() < ROUNDING
@@ -144,19 +222,24 @@ mod tests {
 
     #[test]
     fn no_candidates_cost_nothing_and_nan_stays() {
-        assert_eq!(Partition::EMPTY.against(3.0).loss, 0.0);
-        assert!(Partition::EMPTY.against(f64::NAN).loss.is_nan());
+        assert_eq!(Partition::EMPTY.against(Score::plain(3.0)).loss, 0.0);
         assert!(
-            Partition::of(1.0)
-                .merge(Partition::of(f64::NAN))
-                .against(0.0)
+            Partition::EMPTY
+                .against(Score::plain(f64::NAN))
                 .loss
                 .is_nan()
         );
         assert!(
-            Partition::of(f64::NAN)
-                .merge(Partition::of(1.0))
-                .against(0.0)
+            Partition::of(Score::plain(1.0))
+                .merge(Partition::of(Score::plain(f64::NAN)))
+                .against(Score::plain(0.0))
+                .loss
+                .is_nan()
+        );
+        assert!(
+            Partition::of(Score::plain(f64::NAN))
+                .merge(Partition::of(Score::plain(1.0)))
+                .against(Score::plain(0.0))
                 .loss
                 .is_nan()
         );

@@ -3,6 +3,8 @@
 //! A tile holds the scores of one chunk of documents against one panel of queries, documents in rows: `tile[document][query]`. So a query is a lane,
 //! the sums over documents are vertical, and the tile is a panel of the matrix product that makes the query gradient (see `gemm.rs`).
 
+use super::softmax::Partition;
+use super::tile_rules::Undo;
 use crate::kernels::exp;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
@@ -60,7 +62,9 @@ pub(super) struct Sums<'a, A> {
     pub(super) shifts: &'a [A],
     /// Scores above which a candidate is counted in `above`.
     pub(super) positives: &'a [A],
-    /// Σ e^(z − shift) of each lane, then Σ e^(z − shift)·(z − shift), then the number of candidates above the positive.
+    /// For tiles that a rule changed.
+    pub(super) undo: Option<Undo<'a, A>>,
+    /// Σ e^(z − shift) of each lane, then Σ e^(z − shift)·(u − shift), then the number of candidates above the positive.
     pub(super) out: &'a mut [f64],
 }
 
@@ -85,16 +89,20 @@ impl<A: Scalar> Kernel for Sums<'_, A> {
             &mut moment[..A::PANEL],
             &mut count[..A::PANEL],
         );
-        for run in self.tile.chunks(RUN * A::PANEL) {
+        for (first, run) in self.tile.chunks(RUN * A::PANEL).enumerate() {
+            let first = first * RUN;
             sum.fill(A::zero());
             moment.fill(A::zero());
             count.fill(A::zero());
-            for row in run.chunks_exact(A::PANEL) {
+            for (index, row) in run.chunks_exact(A::PANEL).enumerate() {
                 for lane in 0..A::PANEL {
                     let z = row[lane];
-                    let down = z - shifts[lane];
+                    let mut down = z - shifts[lane];
                     let e = exp::<A, I>(down);
                     sum[lane] += e;
+                    if let Some(undo) = self.undo {
+                        down = undo.of(z, first + index) - shifts[lane];
+                    }
                     // Where e is 0 the score may be −∞, and the product NaN.
                     moment[lane] += if e > A::zero() { e * down } else { e };
                     count[lane] += if z > positives[lane] {
@@ -116,8 +124,10 @@ impl<A: Scalar> Kernel for Sums<'_, A> {
 /// The sums of a tile, document by document: those of the softmax over the queries.
 pub(super) struct ColumnSums<'a, A> {
     pub(super) tile: &'a [A],
+    /// For tiles that a rule changed.
+    pub(super) undo: Option<Undo<'a, A>>,
     /// Receives (max, sum, moment) of each document.
-    pub(super) out: &'a mut [super::softmax::Partition],
+    pub(super) out: &'a mut [Partition],
 }
 
 impl<A: Scalar> Kernel for ColumnSums<'_, A> {
@@ -125,7 +135,7 @@ impl<A: Scalar> Kernel for ColumnSums<'_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        for (row, out) in self.tile.chunks_exact(A::PANEL).zip(self.out) {
+        for (index, (row, out)) in self.tile.chunks_exact(A::PANEL).zip(self.out).enumerate() {
             let mut max = A::neg_infinity();
             for &z in row {
                 max = if z > max { z } else { max };
@@ -138,14 +148,17 @@ impl<A: Scalar> Kernel for ColumnSums<'_, A> {
             let mut terms = [A::zero(); 32];
             let mut moments = [A::zero(); 32];
             for lane in 0..A::PANEL {
-                let down = row[lane] - shift;
+                let mut down = row[lane] - shift;
                 let e = exp::<A, I>(down);
                 terms[lane] = e;
+                if let Some(undo) = self.undo {
+                    down = undo.of(row[lane], index) - shift;
+                }
                 moments[lane] = if e > A::zero() { e * down } else { e };
             }
             let sum = terms.iter().map(|x| x.wide()).sum();
             let moment = moments.iter().map(|x| x.wide()).sum();
-            let part = super::softmax::Partition {
+            let part = Partition {
                 max: max.wide(),
                 sum,
                 moment,
@@ -176,6 +189,8 @@ pub(super) struct Weigh<'a, A> {
     pub(super) columns: Option<Columns<'a, A>>,
     /// (row, lane, value) of the positives in this tile.
     pub(super) positives: &'a [(usize, usize, f64)],
+    /// What is taken off the candidates of each lane that are not left out.
+    pub(super) offsets: Option<&'a [A]>,
     /// Lanes that become zero.
     pub(super) idle: &'a [usize],
 }
@@ -186,6 +201,7 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let (shifts, weights) = (&self.shifts[..A::PANEL], &self.weights[..A::PANEL]);
+        let none = A::zero();
         for (document, (row, &factor)) in self
             .tile
             .chunks_exact_mut(A::PANEL)
@@ -199,8 +215,16 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
                     }
                 }
                 None => {
-                    for (z, (&shift, &weight)) in row.iter_mut().zip(shifts.iter().zip(weights)) {
-                        *z = exp::<A, I>(*z - shift) * weight * factor;
+                    let offsets = self.offsets.unwrap_or(&[]).iter();
+                    let offsets = offsets.chain(std::iter::repeat(&none));
+                    let lanes = shifts.iter().zip(weights).zip(offsets);
+                    for (z, ((&shift, &weight), &offset)) in row.iter_mut().zip(lanes) {
+                        let offset = if *z == A::neg_infinity() {
+                            none
+                        } else {
+                            offset
+                        };
+                        *z = (exp::<A, I>(*z - shift) * weight - offset) * factor;
                     }
                 }
                 Some(columns) => {

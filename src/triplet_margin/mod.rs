@@ -1,5 +1,6 @@
 //! Triplet margin loss: an anchor closer to its positive than to its negatives, by a margin.
 
+mod gradient;
 mod pass;
 
 use ndarray::{

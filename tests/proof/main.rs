@@ -19,4 +19,5 @@ mod precision;
 mod reductions;
 mod reference;
 mod reports;
+mod rules;
 mod workspace;

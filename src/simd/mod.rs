@@ -4,10 +4,12 @@
 //! instruction set and calls the best that the machine has. Everything a kernel calls is `#[inline(always)]`, so that it is compiled
 //! with the features of the function that it ends up in.
 
-use std::ops::Range;
+mod stream;
+
 use std::sync::OnceLock;
 
-use crate::scalar::Scalar;
+use stream::{LINE, PIECE, stream_piece};
+pub(crate) use stream::{prefetch, publish, stream};
 
 /// An instruction set, the lesser ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -319,79 +321,4 @@ unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
-}
-
-/// The bytes of a cache line.
-const LINE: usize = 64;
-/// The bytes that every x86-64 can store past the caches, and the alignment that this takes.
-const PIECE: usize = 16;
-
-/// Copies `source` past the caches where the target allows it: for results that nobody reads soon.
-///
-/// An ordinary store to memory that is not in a cache first reads the line that it overwrites; this one does not, which saves
-/// a third of the traffic of a pass that writes as much as it reads. Call [`publish`] once after the last of a block.
-#[inline(always)]
-pub(crate) fn stream<A: Scalar, I: Isa>(target: &mut [A], source: &[A]) {
-    let bytes = size_of_val(target);
-    let to = target.as_mut_ptr().cast::<u8>();
-    let aligned = (to as usize).is_multiple_of(PIECE) && bytes.is_multiple_of(PIECE);
-    if !aligned || source.len() != target.len() {
-        return target.copy_from_slice(source);
-    }
-    let from = source.as_ptr().cast::<u8>();
-    let head = (LINE - to as usize % LINE) % LINE;
-    let head = head.min(bytes);
-    let lines = head + (bytes - head) / LINE * LINE;
-    for at in (0..head).chain(lines..bytes).step_by(PIECE) {
-        // SAFETY: a whole piece at `at` lies inside both slices, which have `bytes` bytes, since head, lines and bytes are multiples of
-        // a piece; the target is aligned to pieces. f32 and f64 have no padding.
-        unsafe { stream_piece(to.add(at), from.add(at)) };
-    }
-    for at in (head..lines).step_by(LINE) {
-        // SAFETY: as above for a whole line, which begins at a multiple of 64 bytes of the target.
-        unsafe { I::stream_line(to.add(at), from.add(at)) };
-    }
-}
-
-/// # Safety
-/// `from` is valid for a read and `to` for a write of [`PIECE`] bytes, which do not overlap; `to` is aligned to as many.
-#[inline(always)]
-unsafe fn stream_piece(to: *mut u8, from: *const u8) {
-    // SAFETY: valid and aligned as the caller vouches; the load needs no alignment. SSE2 is part of every x86-64.
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        _mm_stream_si128(to.cast(), _mm_loadu_si128(from.cast()));
-    }
-    // SAFETY: as above.
-    #[cfg(not(target_arch = "x86_64"))]
-    unsafe {
-        std::ptr::copy_nonoverlapping(from, to, PIECE);
-    }
-}
-
-/// Orders the stores of [`stream`] before whatever the thread does next, so that other threads see them.
-#[inline(always)]
-pub(crate) fn publish() {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of every x86-64; the fence reads and writes nothing.
-    unsafe {
-        _mm_sfence();
-    }
-}
-
-/// Asks for some elements of a slice to be brought into the cache; of those that are not there, nothing.
-#[inline(always)]
-pub(crate) fn prefetch<A>(slice: &[A], elements: Range<usize>) {
-    #[cfg(target_arch = "x86_64")]
-    for x in slice
-        .get(elements)
-        .into_iter()
-        .flatten()
-        .step_by(LINE / size_of::<A>())
-    {
-        // SAFETY: a prefetch reads nothing, whatever the address; SSE is part of every x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (slice, elements);
 }

@@ -1,0 +1,166 @@
+//! Similarities of two rows with their gradients: the cosine, exact near ±1 and for every norm, and the dot product.
+
+mod cosine;
+
+use crate::kernels::{Groups, Moments, dot, moments_with};
+use crate::scalar::Scalar;
+use crate::simd::Isa;
+use crate::store::Columns;
+use crate::wide::Real;
+use cosine::cosine_of;
+pub(crate) use cosine::{Cosine, CosineSlope, SAFE, cosine, power_of_two_scale};
+
+/// How alike two embeddings are.
+///
+/// ```
+/// use contrastive::{InfoNceInput, InfoNceLoss, Loss, Similarity};
+/// use ndarray::array;
+///
+/// let (queries, documents) = (array![[2.0]], array![[3.0], [1.0]]);
+/// let input = InfoNceInput::new(queries.view(), documents.view());
+/// let dot: f64 = InfoNceLoss::new(1.0)?.with_similarity(Similarity::Dot).forward(input)?;
+/// assert!((dot - (-4.0_f64).exp().ln_1p()).abs() < 1e-15); // scores 6 and 2
+/// let cosine: f64 = InfoNceLoss::new(1.0)?.forward(input)?;
+/// assert!((cosine - 2.0_f64.ln()).abs() < 1e-15); // scores 1 and 1
+/// # Ok::<(), contrastive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Similarity {
+    /// x·y / (‖x‖‖y‖), in [−1, 1]; 0 if a row is zero.
+    #[default]
+    Cosine,
+    /// x·y
+    Dot,
+}
+
+impl Similarity {
+    /// The similarity of two rows, ready to be differentiated.
+    #[inline(always)]
+    pub(crate) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Pair<A::Real> {
+        match self {
+            Self::Cosine => Pair::Cosine(cosine::<A, I>(x, y, 0.0)),
+            Self::Dot => Pair::Dot(fair_dot::<A, I>(x, y)),
+        }
+    }
+
+    /// [`measure`](Self::measure) where x·x is known.
+    #[inline(always)]
+    pub(crate) fn measure_from<A: Scalar, I: Isa>(
+        self,
+        xx: A::Real,
+        x: &[A],
+        y: &[A],
+    ) -> Pair<A::Real> {
+        match self {
+            Self::Cosine => {
+                let [xy, yy] = moments_with::<A, I>(x, y);
+                Pair::Cosine(cosine_of::<A, I>(Moments { xx, xy, yy }, x, y, 0.0))
+            }
+            Self::Dot => Pair::Dot(fair_dot::<A, I>(x, y)),
+        }
+    }
+}
+
+/// x·y; NaN where it is infinite because a row is, and not by overflow: that is no score.
+#[inline(always)]
+fn fair_dot<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> f64 {
+    let dot = dot::<A, I>(x, y).value();
+    let fair = dot.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
+    if fair { dot } else { f64::NAN }
+}
+
+/// A measured pair of rows.
+#[derive(Clone, Copy)]
+pub(crate) enum Pair<R> {
+    Cosine(Cosine<R>),
+    Dot(f64),
+}
+
+impl<R: Real> Pair<R> {
+    #[inline(always)]
+    pub(crate) fn similarity(self) -> f64 {
+        match self {
+            Self::Cosine(cosine) => cosine.cosine,
+            Self::Dot(dot) => dot,
+        }
+    }
+
+    /// `factor`·∂s/∂x as a function of coordinates; zero for a factor of zero, whatever the rows hold.
+    #[inline(always)]
+    pub(crate) fn slope<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> PairSlope<A, I> {
+        match self {
+            _ if factor == 0.0 => PairSlope::Zero,
+            Self::Cosine(pair) => PairSlope::Cosine(pair.first::<A, I>(factor)),
+            Self::Dot(_) => PairSlope::Dot(I::splat(factor)),
+        }
+    }
+
+    /// The pair with x and y exchanged.
+    #[inline(always)]
+    pub(crate) fn swapped(self) -> Self {
+        match self {
+            Self::Cosine(pair) => Self::Cosine(pair.swapped()),
+            Self::Dot(dot) => Self::Dot(dot),
+        }
+    }
+
+    /// `factor`·∂s/∂x
+    #[inline(always)]
+    pub(crate) fn first<'r, A: Scalar<Real = R>, I: Isa>(
+        self,
+        factor: f64,
+        x: &'r [A],
+        y: &'r [A],
+    ) -> SimilarityGradient<'r, A, I> {
+        SimilarityGradient {
+            slope: self.slope(factor),
+            x: Groups::new(x),
+            y: Groups::new(y),
+        }
+    }
+
+    /// `factor`·∂s/∂y
+    #[inline(always)]
+    pub(crate) fn second<'r, A: Scalar<Real = R>, I: Isa>(
+        self,
+        factor: f64,
+        x: &'r [A],
+        y: &'r [A],
+    ) -> SimilarityGradient<'r, A, I> {
+        self.swapped().first::<A, I>(factor, y, x)
+    }
+}
+
+/// A multiple of ∂s/∂x.
+pub(crate) enum PairSlope<A: Scalar, I: Isa> {
+    Zero,
+    Cosine(CosineSlope<A, I>),
+    Dot(I::Wide),
+}
+
+impl<A: Scalar, I: Isa> PairSlope<A, I> {
+    /// Some coordinates, from the same coordinates of x and y.
+    #[inline(always)]
+    pub(crate) fn at(&self, x: I::Wide, y: I::Wide) -> I::Wide {
+        match self {
+            Self::Zero => I::splat(0.0),
+            Self::Cosine(slope) => slope.at(x, y),
+            Self::Dot(factor) => I::mul(*factor, y),
+        }
+    }
+}
+
+/// The gradient of a similarity by the row x, column by column.
+pub(crate) struct SimilarityGradient<'r, A: Scalar, I: Isa> {
+    slope: PairSlope<A, I>,
+    x: Groups<'r, A>,
+    y: Groups<'r, A>,
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 1> for SimilarityGradient<'_, A, I> {
+    #[inline(always)]
+    fn group(&mut self, group: usize) -> [I::Wide; 1] {
+        [self.slope.at(self.x.at::<I>(group), self.y.at::<I>(group))]
+    }
+}
