@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use crate::objectives::{LossKind, Objective};
+use crate::losses::LossKind;
+use crate::objectives::Objective;
 use crate::train::Training;
 use crate::tuning::Fixed;
 

@@ -4,13 +4,18 @@
 //! (Adam), `objectives` (how each loss is called), `train` (the loop), `evaluate` (ranks and metrics).
 
 mod arms;
+mod baselines;
+mod batches;
 mod bm25;
 mod cli;
+mod corpus;
 mod data;
 mod encoder;
 mod evaluate;
 mod experiment;
 mod jobs;
+mod json;
+mod losses;
 mod negatives;
 mod objectives;
 mod optimizer;
@@ -21,6 +26,7 @@ mod report;
 mod results;
 mod significance;
 mod statistics;
+mod step;
 mod tokens;
 mod train;
 mod tuning;
@@ -28,10 +34,10 @@ mod tuning;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use baselines::Baselines;
 use cli::Options;
+use corpus::Corpus;
 use data::Dataset;
-use evaluate::Embedded;
-use experiment::Corpus;
 
 fn main() -> ExitCode {
     match run(&Options::from_command_line()) {
@@ -63,32 +69,11 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let problem = |error: std::io::Error| format!("{}: {error}", options.out.display());
     std::fs::create_dir_all(&options.out).map_err(problem)?;
     plots::write(options, &corpus, &baselines, &results)?;
-    results::write(options, &baselines, &results, &comparisons).map_err(problem)?;
+    json::write(options, &baselines, &results, &comparisons).map_err(problem)?;
     println!(
         "\nPlots and results.json are in {} ({:.0} s in all).",
         options.out.display(),
         start.elapsed().as_secs_f64()
     );
     Ok(())
-}
-
-/// What the trained encoders are held against: test ranks without any training.
-struct Baselines {
-    bm25: Vec<usize>,
-    /// One list for each seed.
-    untrained: Vec<Vec<usize>>,
-}
-
-impl Baselines {
-    fn new(options: &Options, corpus: &Corpus) -> Self {
-        let untrained = |seed| {
-            let encoder = train::untrained(options.training().dim, seed);
-            Embedded::new(&encoder, &corpus.test).ranks()
-        };
-        Self {
-            bm25: bm25::Bm25::new(&corpus.train_pairs, &corpus.test_pairs)
-                .ranks(&corpus.test_pairs),
-            untrained: (1..=options.seeds() as u64).map(untrained).collect(),
-        }
-    }
 }

@@ -5,12 +5,13 @@ use std::error::Error;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::Baselines;
 use crate::arms::Arm;
+use crate::baselines::Baselines;
 use crate::cli::Options;
+use crate::corpus::Corpus;
 use crate::evaluate::Embedded;
-use crate::experiment::{Condition, Corpus, Results};
-use crate::objectives::LossKind;
+use crate::losses::LossKind;
+use crate::results::{Condition, Results};
 use crate::significance::{METRIC, interval};
 use crate::statistics::Interval;
 

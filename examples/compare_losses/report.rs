@@ -1,11 +1,12 @@
 //! What the example prints.
 
-use crate::Baselines;
 use crate::arms::Arm;
+use crate::baselines::Baselines;
 use crate::cli::Options;
+use crate::corpus::Corpus;
 use crate::evaluate::{Embedded, Metric, rank, top};
-use crate::experiment::{Condition, Corpus, Results};
-use crate::objectives::LossKind;
+use crate::losses::LossKind;
+use crate::results::{Condition, Results};
 use crate::significance::{Comparison, METRIC};
 use crate::statistics::{Interval, Summary};
 
@@ -195,7 +196,7 @@ pub(crate) fn conclusion(
     println!("\nOn this data, with this encoder and these negatives:");
     for arm in Arm::ALL {
         let mut losses = results.arm(arm, &options.losses);
-        losses.sort_by(|a, b| score(b).total_cmp(&score(a)));
+        losses.sort_by(|a, b| b.mean(METRIC).total_cmp(&a.mean(METRIC)));
         let Some((best, others)) = losses.split_first() else {
             continue;
         };
@@ -209,7 +210,7 @@ pub(crate) fn conclusion(
             "  {}: {} is first with {:.3}",
             arm.name(),
             best.loss.name(),
-            score(best)
+            best.mean(METRIC)
         );
         if !behind.is_empty() {
             sentence += &format!(", significantly ahead of {}", names(&behind));
@@ -223,18 +224,13 @@ pub(crate) fn conclusion(
     let rows: Vec<f64> = Arm::ALL
         .iter()
         .flat_map(|&arm| results.arm(arm, &options.losses))
-        .map(score)
+        .map(|condition| condition.mean(METRIC))
         .collect();
     let above = rows.iter().filter(|&&score| score > bm25).count();
     println!(
         "  {above} of the {} trained rows are above BM25 ({bm25:.3}).",
         rows.len()
     );
-}
-
-fn score(condition: &Condition) -> f64 {
-    let values = condition.per_query(METRIC);
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 fn is_between(comparison: &Comparison, arm: Arm, one: LossKind, other: LossKind) -> bool {

@@ -2,10 +2,11 @@
 
 use crate::arms::Arm;
 use crate::cli::Options;
+use crate::corpus::Corpus;
 use crate::evaluate::Metric;
-use crate::experiment::{Corpus, Results};
-use crate::objectives::LossKind;
+use crate::losses::LossKind;
 use crate::random::Random;
+use crate::results::Results;
 use crate::statistics::{Interval, bootstrap, group_units, holm, p_value, query_units};
 
 /// The metric that decides.
