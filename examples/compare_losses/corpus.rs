@@ -1,5 +1,7 @@
 //! The data as the experiment needs it: as text for the baseline and the reader, as bags for the encoder.
 
+use std::collections::BTreeSet;
+
 use crate::data::{Dataset, Pair};
 use crate::tokens::{Bags, Vocabulary};
 
@@ -12,6 +14,8 @@ pub(crate) struct Corpus {
     pub(crate) test: Bags,
     /// The group of each test pair, counted from 0.
     pub(crate) test_groups: Vec<usize>,
+    /// How many of them are in another split too: 0 where whole groups are held out.
+    pub(crate) seen_test_groups: usize,
 }
 
 impl Corpus {
@@ -24,17 +28,23 @@ impl Corpus {
             validation: vocabulary.bags(&data.validation),
             test: vocabulary.bags(&data.test),
             test_groups: numbered_groups(&data.test),
+            seen_test_groups: names(&data.test)
+                .intersection(&names(data.train.iter().chain(&data.validation)))
+                .count(),
             train_pairs: data.train,
             test_pairs: data.test,
         }
     }
 }
 
+/// The groups by name.
+fn names<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> BTreeSet<&'a str> {
+    pairs.into_iter().map(|pair| pair.group.as_str()).collect()
+}
+
 /// The group of each pair as a number: its place among the sorted names.
 fn numbered_groups(pairs: &[Pair]) -> Vec<usize> {
-    let mut names: Vec<&str> = pairs.iter().map(|pair| pair.group.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
+    let names: Vec<&str> = names(pairs).into_iter().collect();
     let number = |pair: &Pair| names.binary_search(&pair.group.as_str()).ok();
     pairs.iter().filter_map(number).collect()
 }

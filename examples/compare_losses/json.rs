@@ -1,17 +1,19 @@
-//! `results.json`: everything that the example prints, for machines.
+//! `results.json`: the numbers that the example prints and plots, for machines.
 
 use serde_json::{Value, json};
 
 use crate::arms::Arm;
 use crate::baselines::Baselines;
 use crate::cli::Options;
+use crate::corpus::Corpus;
 use crate::evaluate::Metric;
 use crate::results::{Condition, Results};
-use crate::significance::{Comparison, METRIC};
-use crate::statistics::Summary;
+use crate::significance::{Comparison, METRIC, interval};
+use crate::statistics::{Interval, Summary};
 
 pub(crate) fn write(
     options: &Options,
+    corpus: &Corpus,
     baselines: &Baselines,
     results: &Results,
     comparisons: &[Comparison],
@@ -23,7 +25,11 @@ pub(crate) fn write(
     ];
     for arm in Arm::ALL {
         let losses = results.arm(arm, &options.losses);
-        rows.extend(losses.into_iter().map(|condition| row(arm, condition)));
+        rows.extend(
+            losses
+                .into_iter()
+                .map(|condition| row(arm, condition, &corpus.test_groups)),
+        );
     }
     let document = json!({
         "training": {
@@ -36,7 +42,7 @@ pub(crate) fn write(
     std::fs::write(options.out.join("results.json"), format!("{document:#}\n"))
 }
 
-fn row(arm: Arm, condition: &Condition) -> Value {
+fn row(arm: Arm, condition: &Condition, groups: &[usize]) -> Value {
     let trials: Vec<Value> = condition
         .choice
         .trials
@@ -61,6 +67,7 @@ fn row(arm: Arm, condition: &Condition) -> Value {
         "seconds": condition.runs.iter().map(|run| run.seconds).collect::<Vec<_>>(),
         "curves": curves,
         "metrics": metrics(&condition.ranks()),
+        "intervals": intervals(condition, groups),
     })
 }
 
@@ -78,6 +85,15 @@ fn metrics(seeds: &[Vec<usize>]) -> Value {
     Value::Object(Metric::ALL.into_iter().map(summary).collect())
 }
 
+/// 95 % intervals of the metrics, as the plot has them.
+fn intervals(condition: &Condition, groups: &[usize]) -> Value {
+    let entry = |metric: Metric| {
+        let Interval { low, high } = interval(&condition.per_query(metric), groups);
+        (metric.name().to_owned(), json!([low, high]))
+    };
+    Value::Object(Metric::ALL.into_iter().map(entry).collect())
+}
+
 fn difference(comparison: &Comparison) -> Value {
     json!({
         "arm": comparison.arm.name(),
@@ -86,7 +102,7 @@ fn difference(comparison: &Comparison) -> Value {
         "metric": METRIC.name(),
         "difference": comparison.difference,
         "over_queries": [comparison.over_queries.low, comparison.over_queries.high],
-        "over_crates": comparison.over_crates.map(|crates| [crates.low, crates.high]),
+        "over_crates": comparison.over_groups.map(|groups| [groups.low, groups.high]),
         "p": comparison.p,
     })
 }

@@ -20,6 +20,7 @@ mod negatives;
 mod objectives;
 mod optimizer;
 mod plots;
+mod printer;
 mod progress;
 mod random;
 mod report;
@@ -27,10 +28,12 @@ mod results;
 mod significance;
 mod statistics;
 mod step;
+mod text;
 mod tokens;
 mod train;
 mod tuning;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -38,6 +41,7 @@ use baselines::Baselines;
 use cli::Options;
 use corpus::Corpus;
 use data::Dataset;
+use printer::Printer;
 
 fn main() -> ExitCode {
     match run(&Options::from_command_line()) {
@@ -51,29 +55,31 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
-    let corpus = Corpus::new(
-        Dataset::read(&options.data_file())?,
-        options.training_pairs(),
-    );
-    report::introduction(options, &corpus);
+    let data = Dataset::read(&options.data_file())?;
+    // A folder that can't be made is told before the training, not after it.
+    let problem = |error: std::io::Error| format!("{}: {error}", options.out.display());
+    std::fs::create_dir_all(&options.out).map_err(problem)?;
+
+    let mut out = Printer;
+    let corpus = Corpus::new(data, options.training_pairs());
+    report::introduction(&mut out, options, &corpus)?;
 
     let results = experiment::run(options, &corpus)?;
     let baselines = Baselines::new(options, &corpus);
     let comparisons = significance::compare(options, &corpus, &results);
 
-    report::table(options, &baselines, &results);
-    report::differences(&comparisons);
-    report::examples(options, &corpus, &results);
-    report::conclusion(options, &baselines, &results, &comparisons);
+    report::table(&mut out, options, &baselines, &results)?;
+    report::differences(&mut out, options, &comparisons)?;
+    report::queries(&mut out, options, &corpus, &results)?;
+    report::conclusion(&mut out, options, &baselines, &results, &comparisons)?;
 
-    let problem = |error: std::io::Error| format!("{}: {error}", options.out.display());
-    std::fs::create_dir_all(&options.out).map_err(problem)?;
     plots::write(options, &corpus, &baselines, &results)?;
-    json::write(options, &baselines, &results, &comparisons).map_err(problem)?;
-    println!(
-        "\nPlots and results.json are in {} ({:.0} s in all).",
-        options.out.display(),
-        start.elapsed().as_secs_f64()
-    );
+    json::write(options, &corpus, &baselines, &results, &comparisons).map_err(problem)?;
+    let seconds = start.elapsed().as_secs_f64();
+    writeln!(
+        out,
+        "\n{seconds:.0} s in all. Plots and results.json are in {}",
+        options.out.display()
+    )?;
     Ok(())
 }

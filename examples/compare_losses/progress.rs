@@ -22,7 +22,7 @@ impl Progress {
             ProgressDrawTarget::stderr()
         };
         let all = MultiProgress::with_draw_target(target);
-        let template = "{prefix:>20} [{bar:40}] {pos}/{len} epochs, {elapsed} gone, {eta} to go";
+        let template = "{prefix:>17} [{bar:30}] {pos}/{len} epochs, {elapsed} gone, {eta} to go";
         let style = ProgressStyle::with_template(template)
             .expect("the template is constant")
             .progress_chars("=> ");
