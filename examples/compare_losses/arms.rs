@@ -1,7 +1,7 @@
 //! The arms of the comparison: what each loss gets to see.
 
+use crate::losses::LossKind;
 use crate::negatives::Negatives;
-use crate::objectives::LossKind;
 
 /// Conditions under which all losses are compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

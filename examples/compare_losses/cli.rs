@@ -5,20 +5,31 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use crate::objectives::{LossKind, Objective};
+use crate::losses::LossKind;
+use crate::objectives::Objective;
 use crate::train::Training;
 use crate::tuning::Fixed;
 
 /// One learning rate for all: Adam's steps do not depend on the scale of a loss.
 const LEARNING_RATE: f32 = 0.05;
 
-/// Which retrieval embedding loss works best? Trains the same small encoder with pairwise cosine, triplet margin and
-/// InfoNCE on Rust code search, and compares what they find in crates that none of them has seen.
+const AFTER_HELP: &str = "\
+Data: a file, gzipped or not, each line of which has a split (train, validation or test), a group
+(here the crate), a query and the document that answers it, with a tab between each two of them.
+
+Examples:
+  cargo run --release --example compare_losses -- --quick
+  cargo run --release --example compare_losses -- --losses triplet,infonce --seeds 5
+  cargo run --release --example compare_losses -- --margin 0.3 --out target/margin_0.3";
+
+/// Which retrieval embedding loss works best? Trains the same small encoder with pairwise cosine,
+/// triplet margin and InfoNCE on Rust code search, and compares what they find in crates that none
+/// of them has seen.
+// Without the feature that asks for the width of the terminal, the parser does not wrap: every text fits as it stands.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "compare_losses", max_term_width = 100)]
+#[command(name = "compare_losses", verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(crate) struct Options {
-    /// Pairs to train and test on: `.tsv` or `.tsv.gz` with lines of split, group, query and document between tabs, where
-    /// split is train, validation or test [default: the code-search data beside this example]
+    /// Pairs to train and test on [default: code search, in the repository]
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
 
@@ -26,12 +37,14 @@ pub(crate) struct Options {
     #[arg(
         long,
         value_enum,
+        value_name = "LIST",
         value_delimiter = ',',
+        hide_possible_values = true,
         default_value = "pairwise,triplet,infonce"
     )]
     pub(crate) losses: Vec<LossKind>,
 
-    /// Trained encoders per loss and arm, from different seeds [default: 3, quick: 2]
+    /// Encoders per loss and arm, from different seeds [default: 3, quick: 2]
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     seeds: Option<usize>,
 
@@ -39,7 +52,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     epochs: Option<usize>,
 
-    /// Pairs per batch; a loss that takes its negatives from the batch sees one less per query
+    /// Pairs per batch, one more than in-batch negatives
     #[arg(long, value_name = "N", default_value = "128", value_parser = at_least::<2>)]
     batch: usize,
 
@@ -47,23 +60,23 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     dim: Option<usize>,
 
-    /// Fixes the margin of the pairwise (-1 to 1) and the triplet loss (above 0) instead of tuning it
+    /// Margin of pairwise (-1 to 1) and triplet (above 0) [default: tuned]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     margin: Option<f64>,
 
-    /// Fixes the temperature of InfoNCE (above 0) instead of tuning it
+    /// Temperature of InfoNCE (above 0) [default: tuned]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     temperature: Option<f64>,
 
-    /// Encoders that are trained at the same time; the results do not depend on it [default: one per core]
+    /// Encoders trained at a time; changes no result [default: one per core]
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     threads: Option<usize>,
 
-    /// Folder for the plots and results.json, made if need be
+    /// Folder for the plots and results.json
     #[arg(long, value_name = "DIR", default_value = "target/compare_losses")]
     pub(crate) out: PathBuf,
 
-    /// A small run in seconds, to see that everything works: fewer pairs, epochs, seeds and trials
+    /// A small run in seconds: fewer pairs, epochs, seeds and trials
     #[arg(long)]
     pub(crate) quick: bool,
 }
@@ -93,7 +106,7 @@ impl Options {
                 let (option, name) = (loss.hyper_name(), loss.name());
                 Objective::new(loss, value).map_err(|error| {
                     format!(
-                        "invalid value '{value}' for '--{option}' with the {name} loss: {error}"
+                        "invalid value '{value:?}' for '--{option}' with the {name} loss:\n  {error}"
                     )
                 })?;
             }
@@ -137,6 +150,14 @@ impl Options {
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
     }
 
+    /// What the groups of the data are called.
+    pub(crate) fn groups(&self) -> &'static str {
+        match self.data {
+            None => "crates",
+            Some(_) => "groups",
+        }
+    }
+
     /// The data file: the one given, or the one beside the sources, or below the current folder.
     pub(crate) fn data_file(&self) -> PathBuf {
         const FILE: &str = "examples/compare_losses/data/code_search.tsv.gz";
@@ -159,6 +180,7 @@ fn at_least<const MINIMUM: usize>(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{WIDTH, width};
 
     fn parse(arguments: &str) -> Result<Options, String> {
         let arguments = std::iter::once("compare_losses").chain(arguments.split_whitespace());
@@ -170,6 +192,16 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_fits_on_the_page() {
+        let mut command = Options::command();
+        for help in [command.render_help(), command.render_long_help()] {
+            for line in help.to_string().lines() {
+                assert!(width(line) <= WIDTH, "{}: {line}", width(line));
+            }
+        }
     }
 
     #[test]

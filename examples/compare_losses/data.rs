@@ -2,10 +2,15 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+
+/// How a gzipped file begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// How spreadsheets let a file of text begin.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A query and the one document that answers it. `group` is the crate that both come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,20 +48,21 @@ impl fmt::Display for DataError {
 impl std::error::Error for DataError {}
 
 impl Dataset {
-    /// Reads a `.tsv` or `.tsv.gz` file.
+    /// Reads a file, gzipped or not: its first bytes tell, whatever its name.
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|error| DataError {
+        let fail = |what, error| DataError {
             path: path.into(),
             line: None,
-            what: format!("cannot be opened: {error}"),
-        })?;
-        let gzipped = path.extension().is_some_and(|extension| extension == "gz");
-        let reader: Box<dyn Read> = if gzipped {
-            Box::new(MultiGzDecoder::new(file))
-        } else {
-            Box::new(file)
+            what: format!("cannot be {what}: {error}"),
         };
-        Self::parse(BufReader::new(reader), path)
+        let file = File::open(path).map_err(|error| fail("opened", error))?;
+        let mut reader = BufReader::new(file);
+        let first = reader.fill_buf().map_err(|error| fail("read", error))?;
+        if first.starts_with(&GZIP) {
+            Self::parse(BufReader::new(MultiGzDecoder::new(reader)), path)
+        } else {
+            Self::parse(reader, path)
+        }
     }
 
     /// Parses the lines of `reader`; `path` is for the messages only.
@@ -75,6 +81,7 @@ impl Dataset {
                 break;
             }
             let text = line.trim_end_matches(['\n', '\r']);
+            let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
             dataset.add(text).map_err(|what| fail(Some(number), what))?;
         }
         dataset.check().map_err(|what| fail(None, what))?;
@@ -134,6 +141,11 @@ impl Dataset {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
 
     const GOOD: &str = "train\ta\tq 1\td 1\ntrain\ta\tq 2\td 2\nvalidation\tb\tq 3\td 3\nvalidation\tb\tq 4\td 4\n\
@@ -217,12 +229,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_gzip_is_an_error_and_not_a_panic() {
-        let path =
-            std::env::temp_dir().join(format!("compare_losses_{}.tsv.gz", std::process::id()));
-        std::fs::write(&path, GOOD).unwrap();
-        let error = Dataset::read(&path).unwrap_err().to_string();
+    fn a_byte_order_mark_is_passed_over() {
+        assert!(parse(format!("\u{feff}{GOOD}").as_bytes()).is_ok());
+    }
+
+    /// What reading a file with these bytes says.
+    fn read(name: &str, bytes: &[u8]) -> Result<Dataset, String> {
+        let file = format!("compare_losses_{}_{name}", std::process::id());
+        let path = std::env::temp_dir().join(file);
+        std::fs::write(&path, bytes).unwrap();
+        let result = Dataset::read(&path).map_err(|error| error.to_string());
         std::fs::remove_file(&path).unwrap();
-        assert!(error.contains(":1: cannot be read"), "{error}");
+        result
+    }
+
+    #[test]
+    fn gzip_is_told_by_its_bytes_and_not_by_the_name() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(GOOD.as_bytes()).unwrap();
+        let gzipped = encoder.finish().unwrap();
+        for bytes in [GOOD.as_bytes(), &gzipped] {
+            assert!(read("a.tsv", bytes).is_ok() && read("b.gz", bytes).is_ok());
+        }
+        let cut = read("c.tsv.gz", &gzipped[..gzipped.len() / 2]).unwrap_err();
+        assert!(cut.contains(": cannot be read: "), "{cut}");
     }
 }

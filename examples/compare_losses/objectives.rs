@@ -1,88 +1,23 @@
 //! How each loss is called: embeddings of a batch in, value and gradient at the embeddings out.
 
-use clap::ValueEnum;
 use contrastive::{
     CosineDistance, CosineEmbeddingInput, CosineEmbeddingLoss, Error, InfoNceInput, InfoNceLoss,
     Loss, PairLabel, TripletMarginInput, TripletMarginLoss,
 };
-use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
+use crate::losses::LossKind;
 use crate::negatives::Negatives;
+use crate::step::{Step, gathered};
 
 /// Negatives per query that one call of the triplet loss gets: all of a batch would not stay in cache.
 const NEGATIVES_PER_CALL: usize = 8;
-
-/// The losses that the example compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LossKind {
-    /// Cosine embedding loss over labelled pairs
-    Pairwise,
-    /// Triplet margin loss on the cosine distance
-    Triplet,
-    /// InfoNCE on the cosine similarity
-    #[value(name = "infonce")]
-    InfoNce,
-}
-
-impl LossKind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Pairwise => "pairwise",
-            Self::Triplet => "triplet",
-            Self::InfoNce => "InfoNCE",
-        }
-    }
-
-    /// What its one hyper-parameter is called.
-    pub(crate) fn hyper_name(self) -> &'static str {
-        if self == Self::InfoNce {
-            "temperature"
-        } else {
-            "margin"
-        }
-    }
-}
 
 /// A loss with its hyper-parameter, ready to be called.
 pub(crate) enum Objective {
     Pairwise(CosineEmbeddingLoss),
     Triplet(TripletMarginLoss<CosineDistance>),
     InfoNce(InfoNceLoss),
-}
-
-/// Result of one call: the gradients have the shapes of the embeddings.
-pub(crate) struct Step {
-    pub(crate) loss: f32,
-    pub(crate) queries: Array2<f32>,
-    pub(crate) documents: Array2<f32>,
-}
-
-impl Step {
-    fn zero(queries: ArrayView2<'_, f32>, documents: ArrayView2<'_, f32>) -> Self {
-        Self {
-            loss: 0.0,
-            queries: Array2::zeros(queries.dim()),
-            documents: Array2::zeros(documents.dim()),
-        }
-    }
-
-    /// Adds the gradient at the positives, which are documents 0..n, and at the gathered negatives.
-    fn add_documents(
-        &mut self,
-        weight: f32,
-        positives: &Array2<f32>,
-        negatives: Array3<f32>,
-        came_from: &Array1<usize>,
-    ) {
-        self.documents
-            .slice_axis_mut(Axis(0), (..positives.nrows()).into())
-            .scaled_add(weight, positives);
-        let shape = (came_from.len(), positives.ncols());
-        let rows = negatives
-            .into_shape_with_order(shape)
-            .expect("gradients of the library are contiguous");
-        add_rows(&mut self.documents, came_from.view(), weight, rows.view());
-    }
 }
 
 impl Objective {
@@ -104,28 +39,14 @@ impl Objective {
         documents: ArrayView2<'_, f32>,
         negatives: Negatives,
     ) -> Result<Step, Error> {
+        let chosen = || negatives.choose(queries, documents);
         match self {
-            Self::Pairwise(loss) => pairwise(
-                loss,
-                queries,
-                documents,
-                &negatives.choose(queries, documents),
-            ),
-            Self::Triplet(loss) => triplet(
-                loss,
-                queries,
-                documents,
-                &negatives.choose(queries, documents),
-            ),
+            Self::Pairwise(loss) => pairwise(loss, queries, documents, &chosen()),
+            Self::Triplet(loss) => triplet(loss, queries, documents, &chosen()),
             Self::InfoNce(loss) if negatives == Negatives::InBatch => {
                 info_nce(loss, queries, documents)
             }
-            Self::InfoNce(loss) => info_nce_own(
-                loss,
-                queries,
-                documents,
-                &negatives.choose(queries, documents),
-            ),
+            Self::InfoNce(loss) => info_nce_own(loss, queries, documents, &chosen()),
         }
     }
 }
@@ -156,7 +77,7 @@ fn pairwise(
 
         step.loss += weight * value;
         step.queries.scaled_add(weight, &gradient.x);
-        add_rows(&mut step.documents, rows, weight, gradient.y.view());
+        step.add_rows(weight, gradient.y.view(), rows);
     }
     Ok(step)
 }
@@ -221,33 +142,6 @@ fn info_nce_own(
     let at_negatives = gradient.negatives.expect("the input has negatives");
     step.add_documents(1.0, &gradient.documents, at_negatives, &came_from);
     Ok(step)
-}
-
-/// The documents that `negatives` [n, K] names, as [n, K, d] and the list of their rows.
-fn gathered(
-    documents: ArrayView2<'_, f32>,
-    negatives: ArrayView2<'_, usize>,
-) -> (Array3<f32>, Array1<usize>) {
-    let (n, k) = negatives.dim();
-    let rows: Array1<usize> = negatives.iter().copied().collect();
-    let flat = documents.select(Axis(0), &rows.to_vec());
-    (
-        flat.into_shape_with_order((n, k, documents.ncols()))
-            .expect("n·K rows were selected"),
-        rows,
-    )
-}
-
-/// Adds each gathered row's gradient, times `weight`, to the row that it came from.
-fn add_rows(
-    sums: &mut Array2<f32>,
-    came_from: ArrayView1<'_, usize>,
-    weight: f32,
-    gradient: ArrayView2<'_, f32>,
-) {
-    for (&to, row) in came_from.iter().zip(gradient.rows()) {
-        sums.row_mut(to).scaled_add(weight, &row);
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::objectives::LossKind;
+use crate::losses::LossKind;
 
 /// Bars that count epochs. Nothing is drawn where standard output or standard error is no terminal.
 pub(crate) struct Progress {
@@ -14,7 +14,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// One bar for every `(loss, epochs to come)`.
-    pub(crate) fn new(what: &str, epochs: &[(LossKind, usize)]) -> Self {
+    pub(crate) fn new(what: &str, epochs: impl Iterator<Item = (LossKind, usize)>) -> Self {
         let quiet = !(stdout().is_terminal() && stderr().is_terminal());
         let target = if quiet {
             ProgressDrawTarget::hidden()
@@ -22,18 +22,18 @@ impl Progress {
             ProgressDrawTarget::stderr()
         };
         let all = MultiProgress::with_draw_target(target);
-        let template = "{prefix:>20} [{bar:40}] {pos}/{len} epochs, {elapsed} gone, {eta} to go";
+        let template = "{prefix:>17} [{bar:30}] {pos}/{len} epochs, {elapsed} gone, {eta} to go";
         let style = ProgressStyle::with_template(template)
             .expect("the template is constant")
             .progress_chars("=> ");
-        let bar = |&(loss, epochs): &(LossKind, usize)| {
+        let bar = |(loss, epochs): (LossKind, usize)| {
             let bar = all.add(ProgressBar::new(epochs as u64).with_style(style.clone()));
             bar.set_prefix(format!("{what} {}", loss.name()));
             bar.enable_steady_tick(Duration::from_millis(500));
             (loss, bar)
         };
         Self {
-            bars: epochs.iter().map(bar).collect(),
+            bars: epochs.map(bar).collect(),
         }
     }
 

@@ -1,93 +1,80 @@
-//! `results.json`: everything that the example prints, for machines.
+//! What the experiment leads to: every loss with the negatives it was trained with, and its ranks on the test split.
 
-use serde_json::{Value, json};
-
-use crate::Baselines;
 use crate::arms::Arm;
-use crate::cli::Options;
+use crate::encoder::Encoder;
 use crate::evaluate::Metric;
-use crate::experiment::{Condition, Results};
-use crate::significance::{Comparison, METRIC};
-use crate::statistics::Summary;
+use crate::losses::LossKind;
+use crate::negatives::Negatives;
+use crate::train::Epoch;
+use crate::tuning::Choice;
 
-pub(crate) fn write(
-    options: &Options,
-    baselines: &Baselines,
-    results: &Results,
-    comparisons: &[Comparison],
-) -> std::io::Result<()> {
-    let training = options.training();
-    let mut rows = vec![
-        json!({ "name": "BM25", "metrics": metrics(std::slice::from_ref(&baselines.bm25)) }),
-        json!({ "name": "untrained encoder", "metrics": metrics(&baselines.untrained) }),
-    ];
-    for arm in Arm::ALL {
-        let losses = results.arm(arm, &options.losses);
-        rows.extend(losses.into_iter().map(|condition| row(arm, condition)));
+/// A loss with the negatives that it trains with; two arms may share one.
+pub(crate) struct Condition {
+    pub(crate) loss: LossKind,
+    pub(crate) negatives: Negatives,
+    pub(crate) choice: Choice,
+    /// One for each seed.
+    pub(crate) runs: Vec<Finished>,
+}
+
+/// One trained encoder on the test split.
+pub(crate) struct Finished {
+    /// Kept for the first seed only: a table of embeddings has some 16 MB.
+    pub(crate) encoder: Option<Encoder>,
+    pub(crate) curve: Vec<Epoch>,
+    pub(crate) seconds: f64,
+    pub(crate) ranks: Vec<usize>,
+}
+
+impl Condition {
+    /// The encoder of the first seed.
+    pub(crate) fn first_encoder(&self) -> &Encoder {
+        let encoder = self.runs[0].encoder.as_ref();
+        encoder.expect("the encoder of the first seed is kept")
     }
-    let document = json!({
-        "training": {
-            "epochs": training.epochs, "batch": training.batch, "dim": training.dim,
-            "learning_rate": training.learning_rate, "seeds": options.seeds(),
-        },
-        "rows": rows,
-        "differences": comparisons.iter().map(difference).collect::<Vec<_>>(),
-    });
-    std::fs::write(options.out.join("results.json"), format!("{document:#}\n"))
+
+    /// Ranks of the test queries, one list for each seed.
+    pub(crate) fn ranks(&self) -> Vec<Vec<usize>> {
+        self.runs.iter().map(|run| run.ranks.clone()).collect()
+    }
+
+    /// The metric of every test query, averaged over the seeds.
+    pub(crate) fn per_query(&self, metric: Metric) -> Vec<f64> {
+        let queries = self.runs[0].ranks.len();
+        let mean = |query: usize| self.mean_over_seeds(|run| metric.of_rank(run.ranks[query]));
+        (0..queries).map(mean).collect()
+    }
+
+    /// The metric over all test queries and seeds.
+    pub(crate) fn mean(&self, metric: Metric) -> f64 {
+        let values = self.per_query(metric);
+        values.iter().sum::<f64>() / values.len() as f64
+    }
+
+    /// Something of every run, averaged over the seeds.
+    pub(crate) fn mean_over_seeds(&self, value: impl Fn(&Finished) -> f64) -> f64 {
+        self.runs.iter().map(value).sum::<f64>() / self.runs.len() as f64
+    }
 }
 
-fn row(arm: Arm, condition: &Condition) -> Value {
-    let ranks: Vec<Vec<usize>> = condition.runs.iter().map(|run| run.ranks.clone()).collect();
-    let trials: Vec<Value> = condition
-        .choice
-        .trials
-        .iter()
-        .map(|trial| json!({ "value": trial.hyper, "validation": trial.validation }))
-        .collect();
-    let curves: Vec<Value> = condition
-        .runs
-        .iter()
-        .map(|run| {
-            run.curve
-                .iter()
-                .map(|epoch| json!({ "loss": epoch.loss, "validation": epoch.validation }))
-                .collect()
-        })
-        .collect();
-    json!({
-        "arm": arm.name(),
-        "name": condition.loss.name(),
-        condition.loss.hyper_name(): condition.choice.hyper,
-        "trials": trials,
-        "seconds": condition.runs.iter().map(|run| run.seconds).collect::<Vec<_>>(),
-        "curves": curves,
-        "metrics": metrics(&ranks),
-    })
+/// All conditions, and which one stands for a loss in an arm.
+pub(crate) struct Results {
+    pub(crate) conditions: Vec<Condition>,
 }
 
-/// Mean and standard deviation over seeds.
-fn metrics(seeds: &[Vec<usize>]) -> Value {
-    let summary = |metric: Metric| {
-        let Summary { mean, sd } = Summary::of(
-            &seeds
-                .iter()
-                .map(|ranks| metric.mean(ranks))
-                .collect::<Vec<_>>(),
-        );
-        (metric.name().to_owned(), json!({ "mean": mean, "sd": sd }))
-    };
-    Value::Object(Metric::ALL.into_iter().map(summary).collect())
-}
+impl Results {
+    pub(crate) fn of(&self, arm: Arm, loss: LossKind) -> Option<&Condition> {
+        let negatives = arm.negatives(loss);
+        self.conditions
+            .iter()
+            .find(|condition| condition.loss == loss && condition.negatives == negatives)
+    }
 
-fn difference(comparison: &Comparison) -> Value {
-    json!({
-        "arm": comparison.arm.name(),
-        "first": comparison.first.name(),
-        "second": comparison.second.name(),
-        "metric": METRIC.name(),
-        "difference": comparison.difference,
-        "over_queries": [comparison.over_queries.low, comparison.over_queries.high],
-        "over_crates": comparison.over_crates.map(|crates| [crates.low, crates.high]),
-        "p": comparison.p,
-    })
+    /// The losses of an arm in the order of the command line.
+    pub(crate) fn arm(&self, arm: Arm, losses: &[LossKind]) -> Vec<&Condition> {
+        losses
+            .iter()
+            .filter_map(|&loss| self.of(arm, loss))
+            .collect()
+    }
 }

@@ -1,11 +1,12 @@
-//! Which differences between losses are more than chance: paired bootstrap over queries and over crates.
+//! Which differences between losses are more than chance: paired bootstrap over queries and over groups (crates).
 
 use crate::arms::Arm;
 use crate::cli::Options;
+use crate::corpus::Corpus;
 use crate::evaluate::Metric;
-use crate::experiment::{Corpus, Results};
-use crate::objectives::LossKind;
+use crate::losses::LossKind;
 use crate::random::Random;
+use crate::results::Results;
 use crate::statistics::{Interval, bootstrap, group_units, holm, p_value, query_units};
 
 /// The metric that decides.
@@ -27,8 +28,8 @@ pub(crate) struct Comparison {
     pub(crate) difference: f64,
     pub(crate) over_queries: Interval,
     /// None if there are too few groups.
-    pub(crate) over_crates: Option<Interval>,
-    /// Over crates, or over queries if there are too few; corrected for the number of comparisons (Holm).
+    pub(crate) over_groups: Option<Interval>,
+    /// Over groups, or over queries if there are too few; corrected for the number of comparisons (Holm).
     pub(crate) p: f64,
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn compare(options: &Options, corpus: &Corpus, results: &Results) -> 
                     second: second.loss,
                     difference: differences.iter().sum::<f64>() / differences.len() as f64,
                     over_queries: Interval::of_sorted(&queries),
-                    over_crates: crates.as_deref().map(Interval::of_sorted),
+                    over_groups: crates.as_deref().map(Interval::of_sorted),
                     p: p_value(crates.as_deref().unwrap_or(&queries)),
                 });
             }
@@ -81,18 +82,26 @@ fn resampled(values: &[f64], groups: &[usize]) -> (Vec<f64>, Option<Vec<f64>>) {
     let mut random = Random::new(0, STREAM);
     let queries = bootstrap(&query_units(values), RESAMPLES, &mut random);
     let units = group_units(values, groups);
-    let enough = units.len() >= FEWEST_GROUPS;
-    let groups = enough.then(|| bootstrap(&units, RESAMPLES, &mut random));
+    let groups = is_enough(units.len()).then(|| bootstrap(&units, RESAMPLES, &mut random));
     (queries, groups)
 }
 
 /// 95 % interval of a mean over groups, or over queries if there are too few groups.
 pub(crate) fn interval(values: &[f64], groups: &[usize]) -> Interval {
     let mut units = group_units(values, groups);
-    if units.len() < FEWEST_GROUPS {
+    if !is_enough(units.len()) {
         units = query_units(values);
     }
     Interval::of_sorted(&bootstrap(&units, RESAMPLES / 2, &mut Random::new(0, 0)))
+}
+
+/// Whether there are enough groups for the interval to be one over groups.
+pub(crate) fn resamples_groups(groups: &[usize]) -> bool {
+    is_enough(groups.iter().max().map_or(0, |last| last + 1))
+}
+
+fn is_enough(groups: usize) -> bool {
+    groups >= FEWEST_GROUPS
 }
 
 #[cfg(test)]

@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
+use crate::batches::{Batch, Sampler};
 use crate::encoder::{Encoder, TableGradient};
 use crate::evaluate::{Embedded, Metric};
+use crate::losses::LossKind;
 use crate::negatives::Negatives;
-use crate::objectives::{LossKind, Objective};
+use crate::objectives::Objective;
 use crate::optimizer::Adam;
 use crate::random::Random;
 use crate::tokens::{BUCKETS, Bag, Bags};
 
-/// Streams of random numbers of a run. All losses of one seed share them: the same start, batches and sampled negatives.
+/// Stream of random numbers. All losses of one seed share it: the same start.
 const TABLE: u64 = 1;
-const ORDER: u64 = 2;
-const SAMPLED: u64 = 3;
 
 /// What all runs have in common.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +64,7 @@ pub(crate) fn train(
     validation: &Bags,
     on_epoch: impl Fn(),
 ) -> Result<Trained, contrastive::Error> {
-    let objective = Objective::new(run.loss, run.hyper)?;
-    let mut state = State::new(training, run.seed);
+    let mut state = State::new(run, training)?;
     let mut sampler = Sampler::new(train.queries.len(), run.seed);
     let batches_per_epoch = sampler.batches(training.batch);
     let steps = (training.epochs * batches_per_epoch) as f32;
@@ -76,7 +75,7 @@ pub(crate) fn train(
         for (i, batch) in sampler.epoch(training.batch).into_iter().enumerate() {
             // Linear decay: the last steps are small, and the result depends less on the last batches.
             let rate = 1.0 - (epoch * batches_per_epoch + i) as f32 / steps;
-            sum += state.step(&objective, run.negatives, train, &batch, rate)?;
+            sum += state.step(train, &batch, rate)?;
         }
         seconds += start.elapsed().as_secs_f64();
         let ranks = Embedded::new(&state.encoder, validation).ranks();
@@ -93,105 +92,58 @@ pub(crate) fn train(
     })
 }
 
-/// What changes from step to step.
+/// Everything that a step reads and updates. A parameter of the loss that is learned belongs here too: its gradient
+/// comes with the step of the objective, its update stands beside the one of the encoder.
 struct State {
+    objective: Objective,
+    negatives: Negatives,
     encoder: Encoder,
     gradient: TableGradient,
     adam: Adam,
 }
 
 impl State {
-    fn new(training: &Training, seed: u64) -> Self {
-        Self {
-            encoder: untrained(training.dim, seed),
+    fn new(run: Run, training: &Training) -> Result<Self, contrastive::Error> {
+        Ok(Self {
+            objective: Objective::new(run.loss, run.hyper)?,
+            negatives: run.negatives,
+            encoder: untrained(training.dim, run.seed),
             gradient: TableGradient::new(BUCKETS, training.dim),
             adam: Adam::new(BUCKETS, training.dim, training.learning_rate),
-        }
+        })
     }
 
     /// One batch: encode, loss and its gradient, back through the encoder, update. Returns the loss.
-    fn step(
-        &mut self,
-        objective: &Objective,
-        negatives: Negatives,
-        train: &Bags,
-        batch: &Batch,
-        rate: f32,
-    ) -> Result<f32, contrastive::Error> {
-        let query_bags: Vec<&Bag> = batch.pairs.iter().map(|&i| &train.queries[i]).collect();
-        let sampled: &[usize] = if negatives == Negatives::Sampled {
-            &batch.sampled
-        } else {
-            &[]
-        };
-        let document_bags: Vec<&Bag> = batch
-            .pairs
-            .iter()
-            .chain(sampled)
-            .map(|&i| &train.documents[i])
-            .collect();
-
+    fn step(&mut self, train: &Bags, batch: &Batch, rate: f32) -> Result<f32, contrastive::Error> {
+        let (query_bags, document_bags) = self.bags(train, batch);
         let queries = self.encoder.encode(query_bags.iter().copied());
         let documents = self.encoder.encode(document_bags.iter().copied());
-        let step = objective.step(queries.view(), documents.view(), negatives)?;
+
+        let step = self
+            .objective
+            .step(queries.view(), documents.view(), self.negatives)?;
 
         self.gradient.clear();
-        Encoder::backward(
-            query_bags.into_iter(),
-            step.queries.view(),
-            &mut self.gradient,
-        );
-        Encoder::backward(
-            document_bags.into_iter(),
-            step.documents.view(),
-            &mut self.gradient,
-        );
+        for (bags, at_embeddings) in [(query_bags, step.queries), (document_bags, step.documents)] {
+            Encoder::backward(bags.into_iter(), at_embeddings.view(), &mut self.gradient);
+        }
         self.adam
             .step(&mut self.encoder.table, &self.gradient, rate);
         Ok(step.loss)
     }
-}
 
-/// Indices of the pairs of one batch, and of one more document for each.
-struct Batch {
-    pairs: Vec<usize>,
-    sampled: Vec<usize>,
-}
-
-/// Draws batches: a new order every epoch, and for every query a document that is not its own.
-struct Sampler {
-    order: Vec<usize>,
-    shuffle: Random,
-    sample: Random,
-}
-
-impl Sampler {
-    fn new(pairs: usize, seed: u64) -> Self {
-        Self {
-            order: (0..pairs).collect(),
-            shuffle: Random::new(seed, ORDER),
-            sample: Random::new(seed, SAMPLED),
-        }
-    }
-
-    /// Full batches only, so that every step has the same number of negatives; a split below one batch is one batch.
-    fn batches(&self, size: usize) -> usize {
-        (self.order.len() / size).max(1)
-    }
-
-    fn epoch(&mut self, size: usize) -> Vec<Batch> {
-        self.shuffle.shuffle(&mut self.order);
-        let n = self.order.len();
-        let batches = self.order.chunks(size).take(self.batches(size));
-        batches
-            .map(|pairs| {
-                let other = |&own: &usize| (own + 1 + self.sample.below(n - 1)) % n;
-                Batch {
-                    pairs: pairs.to_vec(),
-                    sampled: pairs.iter().map(other).collect(),
-                }
-            })
-            .collect()
+    /// The texts of a batch: its queries; its documents, then the sampled ones if the run trains with them.
+    fn bags<'a>(&self, train: &'a Bags, batch: &Batch) -> (Vec<&'a Bag>, Vec<&'a Bag>) {
+        let sampled: &[usize] = match self.negatives {
+            Negatives::Sampled => &batch.sampled,
+            Negatives::InBatch | Negatives::HardestInBatch => &[],
+        };
+        let queries = batch.pairs.iter().map(|&i| &train.queries[i]);
+        let documents = batch.pairs.iter().chain(sampled);
+        (
+            queries.collect(),
+            documents.map(|&i| &train.documents[i]).collect(),
+        )
     }
 }
 
@@ -200,27 +152,6 @@ mod tests {
     use super::*;
     use crate::data::Pair;
     use crate::tokens::Vocabulary;
-
-    #[test]
-    fn an_epoch_has_full_batches_of_different_pairs_and_samples_never_the_own_document() {
-        let mut sampler = Sampler::new(11, 1);
-        let batches = sampler.epoch(4);
-        assert_eq!(batches.len(), 2);
-        let mut pairs: Vec<usize> = batches
-            .iter()
-            .flat_map(|batch| batch.pairs.clone())
-            .collect();
-        assert!(batches.iter().all(|b| {
-            b.pairs
-                .iter()
-                .zip(&b.sampled)
-                .all(|(a, b)| a != b && *b < 11)
-        }));
-        pairs.sort_unstable();
-        pairs.dedup();
-        assert_eq!(pairs.len(), 8);
-        assert_eq!(Sampler::new(3, 1).epoch(4).len(), 1);
-    }
 
     #[test]
     fn every_loss_learns_synonyms_that_share_no_token_and_repeats_to_the_bit() {

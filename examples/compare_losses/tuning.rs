@@ -1,6 +1,6 @@
 //! Chooses margin and temperature on the validation split, with the same number of trials for every loss and arm.
 
-use crate::objectives::LossKind;
+use crate::losses::LossKind;
 
 /// Hyper-parameters that the command line fixes.
 #[derive(Clone, Copy, Debug, Default)]
