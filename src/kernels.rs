@@ -34,26 +34,22 @@ impl<I: Isa> Stripe<I> {
     }
 }
 
-/// A reduction over two rows, sixteen columns at a time.
-///
-/// A trait and not a closure, because only a method can be `#[inline(always)]`, which all code of a [`Kernel`](crate::simd::Kernel) must be.
-pub(crate) trait Visit<A: Scalar, I: Isa> {
-    /// Takes some columns, of which only `count` are there; the rest of the lanes is zero.
-    fn visit(&mut self, x: I::Wide, y: I::Wide, count: usize);
-}
-
-/// Walks two slices of equal length. The last visit may be of fewer than sixteen columns.
+/// Walks two slices of equal length sixteen elements at a time: `visit(x, y, count)`. The last visit may be of fewer elements, the rest
+/// of its lanes zero.
 #[inline(always)]
-pub(crate) fn striped<A: Scalar, I: Isa, V: Visit<A, I>>(x: &[A], y: &[A], mut visitor: V) -> V {
+pub(crate) fn striped<A: Scalar, I: Isa>(
+    x: &[A],
+    y: &[A],
+    mut visit: impl FnMut(I::Wide, I::Wide, usize),
+) {
     let (x_chunks, x_rest) = x.as_chunks::<LANES>();
     let (y_chunks, y_rest) = y.as_chunks::<LANES>();
     for (x, y) in x_chunks.iter().zip(y_chunks) {
-        visitor.visit(A::lanes::<I>(x), A::lanes::<I>(y), LANES);
+        visit(A::lanes::<I>(x), A::lanes::<I>(y), LANES);
     }
     if !x_rest.is_empty() {
-        visitor.visit(padded::<A, I>(x_rest), padded::<A, I>(y_rest), x_rest.len());
+        visit(padded::<A, I>(x_rest), padded::<A, I>(y_rest), x_rest.len());
     }
-    visitor
 }
 
 /// Numbers that begin at a cache line, so that no store is split between two.
@@ -95,18 +91,9 @@ fn padded<A: Scalar, I: Isa>(rest: &[A]) -> I::Wide {
 /// x·y.
 #[inline(always)]
 pub(crate) fn dot<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> A::Real {
-    striped::<A, I, _>(x, y, Product::<I>(Stripe::zero()))
-        .0
-        .sum::<A>()
-}
-
-struct Product<I: Isa>(Stripe<I>);
-
-impl<A: Scalar, I: Isa> Visit<A, I> for Product<I> {
-    #[inline(always)]
-    fn visit(&mut self, x: I::Wide, y: I::Wide, _: usize) {
-        self.0.add_product::<A>(x, y);
-    }
+    let mut sum = Stripe::<I>::zero();
+    striped::<A, I>(x, y, |x, y, _| sum.add_product::<A>(x, y));
+    sum.sum::<A>()
 }
 
 /// The moments of two rows, from one read of each.
@@ -120,26 +107,18 @@ pub(crate) struct Moments<R> {
 /// x·x, x·y and y·y.
 #[inline(always)]
 pub(crate) fn moments<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Moments<A::Real> {
-    moments_of::<A, I>(x, y, None)
+    moments_of::<A, I>(x, y, |x| x, |y| y)
 }
 
 /// x·y and y·y.
 #[inline(always)]
 pub(crate) fn moments_with<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> [A::Real; 2] {
-    let sums = TwoProducts::<I>([Stripe::zero(), Stripe::zero()]);
-    let TwoProducts([xy, yy]) = striped::<A, I, _>(x, y, sums);
-    [xy.sum::<A>(), yy.sum::<A>()]
-}
-
-struct TwoProducts<I: Isa>([Stripe<I>; 2]);
-
-impl<A: Scalar, I: Isa> Visit<A, I> for TwoProducts<I> {
-    #[inline(always)]
-    fn visit(&mut self, x: I::Wide, y: I::Wide, _: usize) {
-        let Self([xy, yy]) = self;
+    let [mut xy, mut yy] = std::array::from_fn(|_| Stripe::<I>::zero());
+    striped::<A, I>(x, y, |x, y, _| {
         xy.add_product::<A>(x, y);
         yy.add_product::<A>(y, y);
-    }
+    });
+    [xy.sum::<A>(), yy.sum::<A>()]
 }
 
 /// The moments of the rows times `scale`, powers of two.
@@ -149,38 +128,28 @@ pub(crate) fn scaled_moments<A: Scalar, I: Isa>(
     y: &[A],
     scale: [f64; 2],
 ) -> Moments<A::Real> {
-    moments_of::<A, I>(x, y, Some(scale))
+    let scale = scale.map(I::splat);
+    moments_of::<A, I>(x, y, |x| I::mul(x, scale[0]), |y| I::mul(y, scale[1]))
 }
 
 #[inline(always)]
-fn moments_of<A: Scalar, I: Isa>(x: &[A], y: &[A], scale: Option<[f64; 2]>) -> Moments<A::Real> {
-    let sums = ThreeProducts::<I> {
-        scale: scale.map(|[x, y]| [I::splat(x), I::splat(y)]),
-        sums: [Stripe::zero(), Stripe::zero(), Stripe::zero()],
-    };
-    let [xx, xy, yy] = striped::<A, I, _>(x, y, sums).sums;
+fn moments_of<A: Scalar, I: Isa>(
+    x: &[A],
+    y: &[A],
+    x_values: impl Fn(I::Wide) -> I::Wide,
+    y_values: impl Fn(I::Wide) -> I::Wide,
+) -> Moments<A::Real> {
+    let [mut xx, mut xy, mut yy] = std::array::from_fn(|_| Stripe::<I>::zero());
+    striped::<A, I>(x, y, |x, y, _| {
+        let (x, y) = (x_values(x), y_values(y));
+        xx.add_product::<A>(x, x);
+        xy.add_product::<A>(x, y);
+        yy.add_product::<A>(y, y);
+    });
     Moments {
         xx: xx.sum::<A>(),
         xy: xy.sum::<A>(),
         yy: yy.sum::<A>(),
-    }
-}
-
-struct ThreeProducts<I: Isa> {
-    scale: Option<[I::Wide; 2]>,
-    sums: [Stripe<I>; 3],
-}
-
-impl<A: Scalar, I: Isa> Visit<A, I> for ThreeProducts<I> {
-    #[inline(always)]
-    fn visit(&mut self, mut x: I::Wide, mut y: I::Wide, _: usize) {
-        if let Some([x_scale, y_scale]) = self.scale {
-            (x, y) = (I::mul(x, x_scale), I::mul(y, y_scale));
-        }
-        let [xx, xy, yy] = &mut self.sums;
-        xx.add_product::<A>(x, x);
-        xy.add_product::<A>(x, y);
-        yy.add_product::<A>(y, y);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Distance, Kind, Slope, both_gradients};
 use crate::error::{Error, check};
-use crate::kernels::{Stripe, Visit, striped};
+use crate::kernels::{Stripe, striped};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, LANES, Portable};
 use crate::similarity::SAFE;
@@ -89,10 +89,20 @@ impl Lp {
         move |x, y| x.wide() - y.wide() + epsilon
     }
 
+    /// Sixteen coordinates of the difference, of which only `count` are there; 0 in the others.
     #[inline(always)]
-    fn differences<I: Isa>(self) -> Differences<I> {
+    fn differences<I: Isa>(self) -> impl Fn(I::Wide, I::Wide, usize) -> I::Wide {
         let epsilon = (self.epsilon != 0.0).then(|| I::splat(self.epsilon));
-        Differences { epsilon }
+        move |x, y, count| {
+            let z = I::sub(x, y);
+            let z = epsilon.map_or(z, |epsilon| I::add(z, epsilon));
+            if count == LANES {
+                return z;
+            }
+            let mut lanes = I::to_array(z);
+            lanes[count..].fill(0.0);
+            I::from_f64(&lanes)
+        }
     }
 
     #[inline(always)]
@@ -109,12 +119,16 @@ impl Lp {
     /// Σ (zᵢ·scale)²
     #[inline(always)]
     pub(super) fn square_sum<A: Scalar, I: Isa>(self, x: &[A], y: &[A], scale: f64) -> f64 {
-        let squares = SquareSum::<I> {
-            differences: self.differences(),
-            scale: (scale != 1.0).then(|| I::splat(scale)),
-            sum: Stripe::zero(),
-        };
-        striped::<A, I, _>(x, y, squares).sum.sum::<A>().value()
+        let (mut sum, differences, scale) = (
+            Stripe::<I>::zero(),
+            self.differences::<I>(),
+            I::splat(scale),
+        );
+        striped::<A, I>(x, y, |x, y, count| {
+            let z = I::mul(differences(x, y, count), scale);
+            sum.add_product::<A>(z, z);
+        });
+        sum.sum::<A>().value()
     }
 
     #[inline(always)]
@@ -138,13 +152,17 @@ impl Lp {
     /// Σ |zᵢ|, and Σ (|zᵢ|/largest)ᵖ for the other exponents.
     #[inline(always)]
     fn power_sum<A: Scalar, I: Isa>(self, x: &[A], y: &[A], largest: f64) -> f64 {
-        let powers = PowerSum::<I> {
-            differences: self.differences(),
-            p: self.p,
-            largest,
-            sum: Stripe::zero(),
-        };
-        striped::<A, I, _>(x, y, powers).sum.sum::<A>().value()
+        let (mut sum, differences, one) =
+            (Stripe::<I>::zero(), self.differences::<I>(), I::splat(1.0));
+        striped::<A, I>(x, y, |x, y, count| {
+            let z = differences(x, y, count);
+            let power = match self.p {
+                1.0 => I::map(z, f64::abs),
+                p => I::map(z, |z| (z.abs() / largest).powf(p)),
+            };
+            sum.add_product::<A>(power, one);
+        });
+        sum.sum::<A>().value()
     }
 
     #[inline(always)]
@@ -199,63 +217,6 @@ impl Lp {
                 power: self.p - 1.0,
             }
         }
-    }
-}
-
-/// Sixteen coordinates of the difference at a time, 0 in those that are not there.
-struct Differences<I: Isa> {
-    epsilon: Option<I::Wide>,
-}
-
-impl<I: Isa> Differences<I> {
-    #[inline(always)]
-    fn of(&self, x: I::Wide, y: I::Wide, count: usize) -> I::Wide {
-        let mut z = I::sub(x, y);
-        if let Some(epsilon) = self.epsilon {
-            z = I::add(z, epsilon);
-        }
-        if count == LANES {
-            return z;
-        }
-        let mut lanes = I::to_array(z);
-        lanes[count..].fill(0.0);
-        I::from_f64(&lanes)
-    }
-}
-
-struct SquareSum<I: Isa> {
-    differences: Differences<I>,
-    scale: Option<I::Wide>,
-    sum: Stripe<I>,
-}
-
-impl<A: Scalar, I: Isa> Visit<A, I> for SquareSum<I> {
-    #[inline(always)]
-    fn visit(&mut self, x: I::Wide, y: I::Wide, count: usize) {
-        let mut z = self.differences.of(x, y, count);
-        if let Some(scale) = self.scale {
-            z = I::mul(z, scale);
-        }
-        self.sum.add_product::<A>(z, z);
-    }
-}
-
-struct PowerSum<I: Isa> {
-    differences: Differences<I>,
-    p: f64,
-    largest: f64,
-    sum: Stripe<I>,
-}
-
-impl<A: Scalar, I: Isa> Visit<A, I> for PowerSum<I> {
-    #[inline(always)]
-    fn visit(&mut self, x: I::Wide, y: I::Wide, count: usize) {
-        let z = self.differences.of(x, y, count);
-        let power = match self.p {
-            1.0 => I::map(z, f64::abs),
-            p => I::map(z, |z| (z.abs() / self.largest).powf(p)),
-        };
-        self.sum.add_product::<A>(power, I::splat(1.0));
     }
 }
 

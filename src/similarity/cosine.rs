@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::kernels::{Moments, Stripe, Visit, largest, moments, scaled_moments, striped};
+use crate::kernels::{Moments, Stripe, largest, moments, scaled_moments, striped};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
 use crate::wide::Real;
@@ -94,27 +94,13 @@ pub(crate) fn power_of_two_scale<A: Scalar>(row: &[A], epsilon: f64) -> f64 {
 
 #[inline(always)]
 fn residual_square<A: Scalar, I: Isa>(share: A::Real, x: &[A], y: &[A], scale: [f64; 2]) -> f64 {
-    let residual = ResidualSquare::<A, I> {
-        share,
-        scale: [I::splat(scale[0]), I::splat(scale[1])],
-        sum: Stripe::zero(),
-    };
-    striped::<A, I, _>(x, y, residual).sum.sum::<A>().value()
-}
-
-struct ResidualSquare<A: Scalar, I: Isa> {
-    share: A::Real,
-    scale: [I::Wide; 2],
-    sum: Stripe<I>,
-}
-
-impl<A: Scalar, I: Isa> Visit<A, I> for ResidualSquare<A, I> {
-    #[inline(always)]
-    fn visit(&mut self, x: I::Wide, y: I::Wide, _: usize) {
-        let (x, y) = (I::mul(x, self.scale[0]), I::mul(y, self.scale[1]));
-        let rest = A::residuals::<I>(self.share, x, y);
-        self.sum.add_product::<A>(rest, rest);
-    }
+    let mut sum = Stripe::<I>::zero();
+    let scale = scale.map(I::splat);
+    striped::<A, I>(x, y, |x, y, _| {
+        let rest = A::residuals::<I>(share, I::mul(x, scale[0]), I::mul(y, scale[1]));
+        sum.add_product::<A>(rest, rest);
+    });
+    sum.sum::<A>().value()
 }
 
 impl<R: Real> Cosine<R> {
