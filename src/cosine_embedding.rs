@@ -217,45 +217,54 @@ impl<A: Scalar> Loss<A> for CosineEmbeddingLoss {
         &self,
         input: CosineEmbeddingInput<'_, A>,
         want: Want<'_, A, CosineEmbeddingGradient<'_, A>, CosineEmbeddingReport>,
-        _: &mut Workspace<A>,
+        workspace: &mut Workspace<A>,
     ) -> Result<A, Error> {
-        let (n, dim) = input.x.dim();
-        check_shape("y", &[n, dim], input.y.shape())?;
-        check_shape("labels", &[n], input.labels.shape())?;
-        self.reduction.check_weights("x", n, input.weights)?;
-        if let Some(rows) = &want.rows {
-            check_shape("rows", &[n], rows.shape())?;
-        }
-        if let Some(gradient) = &want.gradient {
-            for (name, view) in [("gradient.x", &gradient.x), ("gradient.y", &gradient.y)] {
-                view.as_ref()
-                    .map_or(Ok(()), |view| check_shape(name, &[n, dim], view.shape()))?;
-            }
-        }
-        let extent = Extent {
-            rows: n,
-            row_bytes: 2 * dim * size_of::<A>(),
-        };
-        let pass = Pass { loss: *self, input };
-        let gradient = want.gradient.map(|gradient| (gradient.x, gradient.y));
-        let (value, totals) = rows::evaluate(
-            &pass,
-            extent,
-            self.reduction,
-            input.weights,
-            gradient,
-            want.rows,
-        );
-        if let Some(report) = want.report {
-            let [matches, match_sum, others, other_sum] = totals.tally;
-            *report = CosineEmbeddingReport {
-                active: totals.active_rows / n as f64,
-                match_cosine: match_sum / matches,
-                no_match_cosine: other_sum / others,
-            };
-        }
-        Ok(value)
+        A::cosine_embedding(self, input, want, workspace)
     }
+}
+
+pub(crate) fn evaluate<A: Scalar>(
+    loss: &CosineEmbeddingLoss,
+    input: CosineEmbeddingInput<'_, A>,
+    want: Want<'_, A, CosineEmbeddingGradient<'_, A>, CosineEmbeddingReport>,
+    _: &mut Workspace<A>,
+) -> Result<A, Error> {
+    let (n, dim) = input.x.dim();
+    check_shape("y", &[n, dim], input.y.shape())?;
+    check_shape("labels", &[n], input.labels.shape())?;
+    loss.reduction.check_weights("x", n, input.weights)?;
+    if let Some(rows) = &want.rows {
+        check_shape("rows", &[n], rows.shape())?;
+    }
+    if let Some(gradient) = &want.gradient {
+        for (name, view) in [("gradient.x", &gradient.x), ("gradient.y", &gradient.y)] {
+            view.as_ref()
+                .map_or(Ok(()), |view| check_shape(name, &[n, dim], view.shape()))?;
+        }
+    }
+    let extent = Extent {
+        rows: n,
+        row_bytes: 2 * dim * size_of::<A>(),
+    };
+    let pass = Pass { loss: *loss, input };
+    let gradient = want.gradient.map(|gradient| (gradient.x, gradient.y));
+    let (value, totals) = rows::evaluate(
+        &pass,
+        extent,
+        loss.reduction,
+        input.weights,
+        gradient,
+        want.rows,
+    );
+    if let Some(report) = want.report {
+        let [matches, match_sum, others, other_sum] = totals.tally;
+        *report = CosineEmbeddingReport {
+            active: totals.active_rows / n as f64,
+            match_cosine: match_sum / matches,
+            no_match_cosine: other_sum / others,
+        };
+    }
+    Ok(value)
 }
 
 struct Pass<'a, A> {

@@ -53,6 +53,7 @@
 //! `rayon` (default): batches on all threads of the current rayon pool. Without it the same blocks run in sequence.
 
 mod blocks;
+mod compiled;
 mod cosine_embedding;
 mod distance;
 mod error;

@@ -9,7 +9,8 @@
 //! 2. `evaluate` checks shapes, labels and weights first, and writes nothing before all checks have passed.
 //! 3. One function of a row (or a block of rows) computes value and gradient, for [`forward`](Loss::forward) and
 //!    [`forward_backward`](Loss::forward_backward) alike: so both give the same bits.
-//! 4. One `mod` and one `pub use` line in `lib.rs`, and an entry in the shared lists of `tests/`: finite differences, layouts, threads, errors.
+//! 4. `evaluate` calls a generic function of the file through a line in `compiled.rs`, so that it is compiled once, in this crate.
+//! 5. One `mod` and one `pub use` line in `lib.rs`, and an entry in the shared lists of `tests/`: finite differences, layouts, threads, errors.
 //!
 //! A loss whose rows are independent needs no more than `rows::evaluate`; see `cosine_embedding.rs`.
 

@@ -4,6 +4,7 @@ use std::fmt::{Debug, Display};
 
 use num_traits::{Float, NumAssign};
 
+use crate::compiled::Compiled;
 use crate::simd::{Isa, LANES};
 use crate::wide::{DoubleDouble, Real, two_sum};
 
@@ -15,7 +16,7 @@ use crate::wide::{DoubleDouble, Real, two_sum};
 /// }
 /// assert_eq!(norm(&[3.0_f32, 4.0]), 5.0);
 /// ```
-pub trait Scalar: Element {}
+pub trait Scalar: Element + Compiled {}
 
 impl Scalar for f32 {}
 impl Scalar for f64 {}

@@ -1,6 +1,6 @@
 //! The Lp distance.
 
-use super::{Distance, Kind, Slope, both_gradients};
+use super::{BuiltIn, Distance, Kind, Metric, Slope, both_gradients};
 use crate::error::{Error, check};
 use crate::kernels::{Stripe, striped};
 use crate::scalar::Scalar;
@@ -229,6 +229,12 @@ impl<A: Scalar> Distance<A> for Lp {
         both_gradients(self, x, y, dx, dy);
     }
 
+    fn built_in(&self) -> Option<BuiltIn> {
+        Some(BuiltIn::Lp(*self))
+    }
+}
+
+impl<A: Scalar> Metric<A> for Lp {
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         let distance = self.norm::<A, I>(x, y);

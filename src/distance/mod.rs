@@ -3,20 +3,14 @@
 mod lp;
 mod slope;
 
-pub use lp::Lp;
-#[expect(
-    unreachable_pub,
-    reason = "named by the hidden methods of a public trait"
-)]
-pub use slope::Slope;
-
 use crate::kernels::Groups;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Portable};
 use crate::similarity::cosine;
 use crate::store::{Columns, add_to};
-pub(crate) use slope::Coordinates;
+pub use lp::Lp;
 use slope::Kind;
+pub(crate) use slope::{Coordinates, Slope};
 
 /// A distance of your own between two rows of equal length.
 ///
@@ -52,8 +46,56 @@ pub trait Distance<A: Scalar>: Sync {
     /// Overwrites `dx` with ∂d/∂x and `dy` with ∂d/∂y.
     fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]);
 
-    /// The distance, with what its gradient needs besides the rows.
+    /// Which of the crate's distances this is, for which there are kernels.
     #[doc(hidden)]
+    fn built_in(&self) -> Option<BuiltIn> {
+        None
+    }
+}
+
+impl<A: Scalar, D: Distance<A> + ?Sized> Distance<A> for &D {
+    fn distance(&self, x: &[A], y: &[A]) -> f64 {
+        (**self).distance(x, y)
+    }
+
+    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
+        (**self).gradient(x, y, dx, dy);
+    }
+
+    fn built_in(&self) -> Option<BuiltIn> {
+        (**self).built_in()
+    }
+}
+
+/// The distances of the crate.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum BuiltIn {
+    Lp(Lp),
+    SquaredEuclidean,
+    Cosine,
+}
+
+/// A distance that kernels are compiled with.
+pub(crate) trait Metric<A: Scalar>: Distance<A> {
+    /// The distance, with what its gradient needs besides the rows.
+    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>);
+}
+
+/// A distance of the user's, called through a pointer, so that the kernels are compiled here and not in each crate that has one.
+pub(crate) struct User<'d, A>(pub(crate) &'d dyn Distance<A>);
+
+impl<A: Scalar> Distance<A> for User<'_, A> {
+    fn distance(&self, x: &[A], y: &[A]) -> f64 {
+        self.0.distance(x, y)
+    }
+
+    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
+        self.0.gradient(x, y, dx, dy);
+    }
+}
+
+impl<A: Scalar> Metric<A> for User<'_, A> {
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         (self.distance(x, y), Slope::rows())
@@ -92,7 +134,7 @@ pub struct CosineDistance;
 
 /// Both gradients of a distance of the crate, by itself, outside of a pass.
 fn both_gradients<A: Scalar>(
-    distance: &impl Distance<A>,
+    distance: &impl Metric<A>,
     x: &[A],
     y: &[A],
     dx: &mut [f64],
@@ -152,6 +194,12 @@ impl<A: Scalar> Distance<A> for SquaredEuclidean {
         both_gradients(self, x, y, dx, dy);
     }
 
+    fn built_in(&self) -> Option<BuiltIn> {
+        Some(BuiltIn::SquaredEuclidean)
+    }
+}
+
+impl<A: Scalar> Metric<A> for SquaredEuclidean {
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         let slope = Kind::Difference {
@@ -172,6 +220,12 @@ impl<A: Scalar> Distance<A> for CosineDistance {
         both_gradients(self, x, y, dx, dy);
     }
 
+    fn built_in(&self) -> Option<BuiltIn> {
+        Some(BuiltIn::Cosine)
+    }
+}
+
+impl<A: Scalar> Metric<A> for CosineDistance {
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         let pair = cosine::<A, I>(x, y, 0.0);

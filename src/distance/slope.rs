@@ -6,9 +6,8 @@ use crate::similarity::{Cosine, CosineSlope};
 use crate::wide::Real;
 
 /// What the gradient of a measured pair of rows x, y needs besides their coordinates.
-#[doc(hidden)]
 #[derive(Clone, Copy)]
-pub struct Slope<R>(pub(super) Kind<R>);
+pub(crate) struct Slope<R>(pub(super) Kind<R>);
 
 #[derive(Clone, Copy)]
 pub(super) enum Kind<R> {

@@ -264,12 +264,21 @@ impl<A: Scalar> Loss<A> for InfoNceLoss {
         want: Want<'_, A, InfoNceGradient<'_, A>, InfoNceReport>,
         workspace: &mut Workspace<A>,
     ) -> Result<A, Error> {
-        self.check_input(&input)?;
-        check_want(&input, &want)?;
-        let products = 6 * input.queries.len() * input.documents.nrows().max(1);
-        let threads = Engine::<A>::threads(products);
-        Ok(on_pool(threads, || {
-            engine::evaluate(self, input, want, workspace)
-        }))
+        A::info_nce(self, input, want, workspace)
     }
+}
+
+pub(crate) fn evaluate<A: Scalar>(
+    loss: &InfoNceLoss,
+    input: InfoNceInput<'_, A>,
+    want: Want<'_, A, InfoNceGradient<'_, A>, InfoNceReport>,
+    workspace: &mut Workspace<A>,
+) -> Result<A, Error> {
+    loss.check_input(&input)?;
+    check_want(&input, &want)?;
+    let products = 6 * input.queries.len() * input.documents.nrows().max(1);
+    let threads = Engine::<A>::threads(products);
+    Ok(on_pool(threads, || {
+        engine::evaluate(loss, input, want, workspace)
+    }))
 }

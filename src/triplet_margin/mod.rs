@@ -7,7 +7,7 @@ use ndarray::{
     Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis,
 };
 
-use crate::distance::{Distance, Lp};
+use crate::distance::{BuiltIn, CosineDistance, Distance, Lp, Metric, SquaredEuclidean, User};
 use crate::error::{Error, check};
 use crate::loss::{Loss, OwnedGradient, Want};
 use crate::reduction::Reduction;
@@ -96,19 +96,16 @@ impl<D> TripletMarginLoss<D> {
     /// Another distance: [`Lp`], [`SquaredEuclidean`](crate::SquaredEuclidean), [`CosineDistance`](crate::CosineDistance), or your own
     /// [`Distance`](crate::Distance).
     pub fn with_distance<E>(self, distance: E) -> TripletMarginLoss<E> {
-        let Self {
-            margin,
-            soft,
-            swap,
-            reduction,
-            ..
-        } = self;
+        self.over(distance)
+    }
+
+    fn over<E>(&self, distance: E) -> TripletMarginLoss<E> {
         TripletMarginLoss {
-            margin,
-            soft,
-            swap,
+            margin: self.margin,
+            soft: self.soft,
+            swap: self.swap,
             distance,
-            reduction,
+            reduction: self.reduction,
         }
     }
 
@@ -249,12 +246,41 @@ impl<A: Scalar, D: Distance<A>> Loss<A> for TripletMarginLoss<D> {
     fn evaluate(
         &self,
         input: TripletMarginInput<'_, A>,
-        want: Want<'_, A, TripletMarginGradient<'_, A>, TripletMarginReport>,
-        _: &mut Workspace<A>,
+        want: Wanted<'_, '_, A>,
+        workspace: &mut Workspace<A>,
     ) -> Result<A, Error> {
+        let distance: &dyn Distance<A> = &self.distance;
+        A::triplet_margin(&self.over(distance), input, want, workspace)
+    }
+}
+
+/// What a caller may want of the loss.
+type Wanted<'w, 'g, A> = Want<'w, A, TripletMarginGradient<'g, A>, TripletMarginReport>;
+
+/// The loss with a distance that is known only now.
+pub(crate) fn evaluate<A: Scalar>(
+    loss: &TripletMarginLoss<&dyn Distance<A>>,
+    input: TripletMarginInput<'_, A>,
+    want: Wanted<'_, '_, A>,
+    _: &mut Workspace<A>,
+) -> Result<A, Error> {
+    loss.check(&input, &want)?;
+    Ok(match loss.distance.built_in() {
+        Some(BuiltIn::Lp(lp)) => loss.over(lp).run(input, want),
+        Some(BuiltIn::SquaredEuclidean) => loss.over(SquaredEuclidean).run(input, want),
+        Some(BuiltIn::Cosine) => loss.over(CosineDistance).run(input, want),
+        None => loss.over(User(loss.distance)).run(input, want),
+    })
+}
+
+impl<D> TripletMarginLoss<D> {
+    /// The pass, for input that has been checked.
+    fn run<A: Scalar>(&self, input: TripletMarginInput<'_, A>, want: Wanted<'_, '_, A>) -> A
+    where
+        D: Metric<A>,
+    {
         let (n, dim) = input.anchor.dim();
         let k = input.negatives.dim().1;
-        self.check(&input, &want)?;
         let extent = Extent {
             rows: n,
             row_bytes: (2 + k) * dim * size_of::<A>(),
@@ -280,15 +306,13 @@ impl<A: Scalar, D: Distance<A>> Loss<A> for TripletMarginLoss<D> {
                 negative_distance: negative / triplets,
             };
         }
-        Ok(value)
+        value
     }
-}
 
-impl<D> TripletMarginLoss<D> {
     fn check<A: Scalar>(
         &self,
         input: &TripletMarginInput<'_, A>,
-        want: &Want<'_, A, TripletMarginGradient<'_, A>, TripletMarginReport>,
+        want: &Wanted<'_, '_, A>,
     ) -> Result<(), Error> {
         let (n, dim) = input.anchor.dim();
         let k = input.negatives.dim().1;

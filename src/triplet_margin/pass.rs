@@ -4,7 +4,7 @@ use ndarray::{ArrayView1, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, Axis};
 
 use super::gradient::{Differences, Gradients, OneNegative, Triplet};
 use super::{TripletMarginInput, TripletMarginLoss};
-use crate::distance::{BothGradients, Distance, Side, Slope};
+use crate::distance::{BothGradients, Metric, Side, Slope};
 use crate::kernels::Groups;
 use crate::rows::{Out, Outcome, RowLoss, Scratch, contiguous};
 use crate::scalar::Scalar;
@@ -23,7 +23,7 @@ type Views<'g, A> = (
     Option<ArrayViewMut3<'g, A>>,
 );
 
-impl<'g, A: Scalar, D: Distance<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A, D> {
+impl<'g, A: Scalar, D: Metric<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A, D> {
     #[inline(always)]
     fn row<I: Isa>(
         &self,
@@ -86,7 +86,7 @@ struct Far<R> {
     swapped: bool,
 }
 
-impl<A: Scalar, D: Distance<A>> Pass<'_, '_, A, D> {
+impl<A: Scalar, D: Metric<A>> Pass<'_, '_, A, D> {
     #[inline(always)]
     fn negative(&self, row: usize, k: usize) -> ArrayView1<'_, A> {
         let negatives = self.input.negatives;

@@ -1,6 +1,6 @@
 //! The proof of the crate through its public API: one module for each claim.
 //!
-//! One test crate, because each compiles the kernels of every loss, type and instruction set anew. `cargo test --test proof layouts` runs one module.
+//! `cargo test --test proof layouts` runs one module.
 
 mod common;
 

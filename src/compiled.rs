@@ -1,0 +1,57 @@
+//! Every loss, compiled once for each element type.
+//!
+//! A generic function is compiled by the crate that calls it, for each type and, in this crate, for three instruction sets: minutes of
+//! work in every crate that uses a loss. The functions here are not generic, so that work is done once, in this crate, and
+//! [`Loss::evaluate`] of a loss only calls them. A new loss has a line in the list below.
+
+use crate::distance::Distance;
+use crate::error::Error;
+use crate::loss::{Loss, Want};
+use crate::scalar::Scalar;
+use crate::workspace::Workspace;
+use crate::{CosineEmbeddingLoss, InfoNceLoss, TripletMarginLoss};
+use crate::{cosine_embedding, info_nce, triplet_margin};
+
+type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
+type Wanted<'w, 'g, L, A> = Want<'w, A, <L as Loss<A>>::Gradient<'g>, <L as Loss<A>>::Report>;
+
+macro_rules! compiled {
+    ($($name:ident: $loss:ty, $body:path;)*) => {
+        /// [`Loss::evaluate`] of each loss, for this element type.
+        pub trait Compiled: Sized {
+            $(fn $name(
+                loss: &$loss,
+                input: Input<'_, $loss, Self>,
+                want: Wanted<'_, '_, $loss, Self>,
+                workspace: &mut Workspace<Self>,
+            ) -> Result<Self, Error>
+            where
+                Self: Scalar;)*
+        }
+        compiled_for!(f32: $($name: $loss, $body;)*);
+        compiled_for!(f64: $($name: $loss, $body;)*);
+    };
+}
+
+macro_rules! compiled_for {
+    ($scalar:ty: $($name:ident: $loss:ty, $body:path;)*) => {
+        impl Compiled for $scalar {
+            // Inlined into another crate it would be compiled there.
+            $(#[inline(never)]
+            fn $name(
+                loss: &$loss,
+                input: Input<'_, $loss, Self>,
+                want: Wanted<'_, '_, $loss, Self>,
+                workspace: &mut Workspace<Self>,
+            ) -> Result<Self, Error> {
+                $body(loss, input, want, workspace)
+            })*
+        }
+    };
+}
+
+compiled! {
+    cosine_embedding: CosineEmbeddingLoss, cosine_embedding::evaluate;
+    triplet_margin: TripletMarginLoss<&dyn Distance<Self>>, triplet_margin::evaluate;
+    info_nce: InfoNceLoss, info_nce::evaluate;
+}
