@@ -1,6 +1,7 @@
 //! What can be wrong with a caller's input, and how it is said.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// Why a call was refused. Nothing has been written when one is returned.
 ///
@@ -51,6 +52,17 @@ pub enum Error {
         /// The index that was given.
         found: usize,
     },
+    /// Offsets that mark where pieces of an array begin decrease, or leave the array.
+    Offset {
+        /// The offsets' name in the API.
+        name: &'static str,
+        /// Which of them.
+        row: usize,
+        /// Where it may lie.
+        expected: RangeInclusive<usize>,
+        /// The offset that was given.
+        found: usize,
+    },
     /// A weight is not finite, or negative where a weighted mean is taken.
     Weight {
         /// The row that holds the weight.
@@ -99,6 +111,18 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{name}[{row}]: expected an index below {rows}, found {found}"
+                )
+            }
+            Self::Offset {
+                name,
+                row,
+                expected,
+                found,
+            } => {
+                let (from, to) = (expected.start(), expected.end());
+                write!(
+                    f,
+                    "{name}[{row}]: expected an offset from {from} to {to}, found {found}"
                 )
             }
             Self::Weight {

@@ -79,8 +79,9 @@ pub use cosine_embedding::{
 pub use distance::{CosineDistance, Distance, Lp, SquaredEuclidean};
 pub use error::Error;
 pub use info_nce::{
-    FalseNegatives, Guide, Ids, InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient,
-    InfoNceReport, LogWeights, Sources, Targets,
+    Directions, FalseNegatives, Guide, Ids, InfoNceGradient, InfoNceInput, InfoNceLoss,
+    InfoNceOwnedGradient, InfoNceReport, LogWeights, PartitionMode, SeveralPositives, Sources,
+    Targets,
 };
 pub use label::PairLabel;
 pub use loss::{Loss, OwnedGradient, Want};

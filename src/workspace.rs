@@ -27,12 +27,13 @@ use crate::scalar::Scalar;
 pub struct Workspace<A> {
     limit: usize,
     pub(crate) scores: Buffer<A>,
-    pub(crate) packed: Buffer<A>,
-    pub(crate) guide: Buffer<A>,
-    pub(crate) panels: Buffer<A>,
+    /// For what stands for the queries: they themselves, and their positives.
+    pub(crate) packed: [Buffer<A>; 2],
+    pub(crate) guide: [Buffer<A>; 2],
+    pub(crate) panels: [Buffer<A>; 2],
+    pub(crate) turned: [Buffer<A>; 2],
     pub(crate) lanes: Buffer<A>,
     pub(crate) sums: Buffer<f64>,
-    pub(crate) turned: Buffer<A>,
 }
 
 impl<A: Scalar> Workspace<A> {
@@ -44,12 +45,12 @@ impl<A: Scalar> Workspace<A> {
         Self {
             limit: Self::DEFAULT_LIMIT,
             scores: Buffer::default(),
-            packed: Buffer::default(),
-            guide: Buffer::default(),
-            panels: Buffer::default(),
+            packed: Default::default(),
+            guide: Default::default(),
+            panels: Default::default(),
+            turned: Default::default(),
             lanes: Buffer::default(),
             sums: Buffer::default(),
-            turned: Buffer::default(),
         }
     }
 

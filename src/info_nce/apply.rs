@@ -1,21 +1,20 @@
-//! The gradient: scores become weights in place, and two products carry them to queries and documents.
+//! The gradient: scores become weights in place, and two products carry them to both of their sides.
 
 use std::ops::Range;
 
 use ndarray::{ArrayView3, ArrayViewMut2, ShapeBuilder, s};
 
-use super::InfoNceGradient;
-use super::candidates::Askers;
+use super::block::Left;
 use super::engine::Engine;
 use super::lanes::Lanes;
-use super::pack::{FinishRows, PackRows};
+use super::pack::PackRows;
 use super::score::{Count, panel_view};
+use super::sinks::Sinks;
 use super::tiles::{Columns, Weigh};
 use crate::blocks::{Units, for_each};
 use crate::gemm::{Write, product, segmented_product};
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
-use crate::similarity::Similarity;
 use crate::workspace::Workspace;
 
 impl<A: Scalar> Engine<'_, '_, A> {
@@ -23,47 +22,60 @@ impl<A: Scalar> Engine<'_, '_, A> {
         &self,
         queries: &Range<usize>,
         held: bool,
-        gradient: &mut InfoNceGradient<'_, A>,
+        sinks: &mut Sinks<'_, A>,
         workspace: &mut Workspace<A>,
     ) {
         if self.blocks.is_empty() {
             return;
         }
-        if !held && self.loss.symmetric {
+        if !held && self.loss.directions.document_to_query {
             self.pack_queries(queries, workspace);
         }
         let lanes = Lanes::new(self, queries);
-        self.pack_rows(queries, &lanes, workspace);
+        for left in self.lefts() {
+            self.pack_rows(left, queries, &lanes, workspace);
+        }
+        let mut own_sums = [(); 2].map(|()| vec![0.0; lanes.scales.len()]);
         for slab in self.layout.slabs() {
             if !held {
                 self.score(queries, &slab, Count::No, workspace);
             }
             self.weigh(queries, &slab, &lanes, workspace);
-            if gradient.queries.is_some() {
-                self.add_to_queries(queries, &slab, workspace);
+            if self.is_distance() {
+                self.sum_weights(queries, &slab, &lanes, &mut own_sums, sinks, workspace);
             }
-            self.add_to_documents(queries, &slab, gradient, workspace);
+            for left in self.lefts() {
+                if sinks.wants(left.side()) {
+                    self.add_to_left(left, queries, &slab, workspace);
+                }
+            }
+            self.add_to_right(queries, &slab, sinks, workspace);
         }
-        if let Some(view) = &mut gradient.queries {
-            self.finish_queries(
+        for left in self.lefts() {
+            self.finish_left(
+                left,
                 queries,
                 &lanes,
-                view.slice_mut(s![queries.clone(), ..]),
+                &own_sums[left as usize],
+                sinks,
                 workspace,
             );
         }
     }
 
-    /// Packs a block of queries, normalised and times their scale, as panels `[dim panel][query][dim]`.
-    pub(super) fn pack_rows(
+    /// Packs what stands for a block of queries, normalised and times their scale, as panels `[dim panel][query][dim]`.
+    fn pack_rows(
         &self,
+        left: Left,
         queries: &Range<usize>,
         lanes: &Lanes<A>,
         workspace: &mut Workspace<A>,
     ) {
         let (dim, width) = (self.dim(), lanes.scales.len());
+        let rows = self.left_rows(left, queries);
+        let embeddings = &self.matrices.of(left.side()).embeddings;
         let len = width * A::PANEL;
-        let panels = workspace.panels.take(dim.div_ceil(A::PANEL) * len);
+        let panels = workspace.panels[left as usize].take(dim.div_ceil(A::PANEL) * len);
         let threads = Self::threads(queries.len() * dim * 50);
         let units = Units { slice: panels, len };
         for_each(threads, dim.div_ceil(A::PANEL), 1, units, &|panel,
@@ -71,11 +83,10 @@ impl<A: Scalar> Engine<'_, '_, A> {
                                                               out: Units<
             A,
         >| {
-            let columns = panel * A::PANEL..dim.min((panel + 1) * A::PANEL);
-            let rows = self.left.rows().slice_move(s![queries.clone(), columns]);
             dispatch(PackRows {
-                rows,
-                factors: &self.left.factors[queries.clone()],
+                left: embeddings,
+                rows: &rows,
+                columns: panel * A::PANEL..dim.min((panel + 1) * A::PANEL),
                 scales: &lanes.scales,
                 out: out.slice,
             });
@@ -83,7 +94,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
     }
 
     /// Turns a slab of scores into the gradient by the inner products, in place.
-    pub(super) fn weigh(
+    fn weigh(
         &self,
         queries: &Range<usize>,
         slab: &Range<usize>,
@@ -96,6 +107,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             slice: workspace.scores.take(count * tile),
             len: tile,
         };
+        let sigmoid = self.loss.bias.map(A::narrow);
         for_each(
             Self::threads(count * tile * 40),
             count,
@@ -107,39 +119,65 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     first % panels,
                 );
                 let block = &self.blocks[chunk.block];
-                let (mut positives, mut found) = ([(0, 0, 0.0); 32], 0);
-                self.positives_in(
-                    chunk,
-                    &(queries.start + panel * A::PANEL..queries.end),
-                    |row, lane, query| {
-                        positives[found] = (row, lane, lanes.positives[query - queries.start]);
-                        found += 1;
-                    },
-                );
+                let matrix = self.matrices.of(block.right);
+                let mut positives = Vec::new();
+                if block.has_positives() {
+                    let queries = queries.start + panel * A::PANEL..queries.end;
+                    self.weigh_positives(&chunk.rows, queries, panel, lanes, &mut positives);
+                }
                 let range = panel * A::PANEL..(panel + 1) * A::PANEL;
                 let idle = lanes.idle.iter().filter(|lane| range.contains(lane));
                 let idle: Vec<usize> = idle.map(|lane| lane - range.start).collect();
                 dispatch(Weigh {
                     tile: &mut tile.slice[..chunk.rows.len() * A::PANEL],
-                    factors: &block.factors[chunk.rows.clone()],
+                    factors: &matrix.factors[chunk.rows.clone()],
                     shifts: &lanes.shifts[range.clone()],
                     weights: &lanes.weights[range.clone()],
                     offsets: lanes.offsets.as_ref().map(|offsets| &offsets[range]),
-                    columns: (self.loss.symmetric && block.has_positives).then(|| Columns {
+                    columns: block.columns.then(|| Columns {
                         shifts: &self.column_shifts[chunk.rows.clone()],
                         weights: &self.column_weights[chunk.rows.clone()],
                     }),
+                    sigmoid,
                     row_weights: self.weights_in_tiles(),
-                    positives: &positives[..found],
+                    positives: &positives,
                     idle: &idle,
                 });
             },
         );
     }
 
-    /// Adds scoresᵀ · documents to the query gradient `[panel][dim][lane]`.
-    pub(super) fn add_to_queries(
+    /// What the positives of a panel of queries weigh among some rows: row, lane, value.
+    fn weigh_positives(
         &self,
+        rows: &Range<usize>,
+        queries: Range<usize>,
+        panel: usize,
+        lanes: &Lanes<A>,
+        positives: &mut Vec<(usize, usize, f64)>,
+    ) {
+        for (lane, query) in queries.take(A::PANEL).enumerate() {
+            let at = panel * A::PANEL + lane;
+            let entries = self.pairs.of(query);
+            if entries.is_empty() {
+                let single = self.listed.positives.among(query, rows);
+                positives.extend(single.map(|row| (row - rows.start, lane, lanes.positives[at])));
+            }
+            let first = entries.partition_point(|entry| entry.row < rows.start);
+            for entry in entries[first..]
+                .iter()
+                .take_while(|entry| entry.row < rows.end)
+            {
+                let value = entry.pull * lanes.per_pull[at];
+                positives.push((entry.row - rows.start, lane, value));
+            }
+        }
+    }
+
+    /// Adds scoresᵀ · rows of the right side to the gradient of the left side, `[panel][dim][lane]`.
+    fn add_to_left(
+        &self,
+        left: Left,
         queries: &Range<usize>,
         slab: &Range<usize>,
         workspace: &mut Workspace<A>,
@@ -152,8 +190,21 @@ impl<A: Scalar> Engine<'_, '_, A> {
         );
         let tiles = &*workspace.scores.take(slab.len() * panels * tile);
         let out = Units {
-            slice: workspace.turned.take(panels * dim * A::PANEL),
+            slice: workspace.turned[left as usize].take(panels * dim * A::PANEL),
             len: A::PANEL,
+        };
+        let chunks = self.layout.chunks[slab.clone()].iter().enumerate();
+        let chunks: Vec<_> = chunks
+            .filter(|(_, chunk)| self.blocks[chunk.block].left == left)
+            .collect();
+        // The chunks of a side follow each other.
+        let Some(first_chunk) = self
+            .layout
+            .chunks
+            .iter()
+            .position(|chunk| self.blocks[chunk.block].left == left)
+        else {
+            return;
         };
         for_each(
             self.product_threads(queries, slab),
@@ -169,154 +220,93 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     let (piece, others) = rest.split_at_mut((to - from) * A::PANEL);
                     rest = others;
                     row += to - from;
-                    for (index, chunk) in self.layout.chunks[slab.clone()].iter().enumerate() {
-                        let documents = self.blocks[chunk.block]
+                    for &(index, chunk) in &chunks {
+                        let rows = self
+                            .matrices
+                            .of(self.blocks[chunk.block].right)
                             .embeddings
-                            .rows()
-                            .slice_move(s![chunk.rows.clone(), from..to]);
+                            .rows();
+                        let rows = rows.slice_move(s![chunk.rows.clone(), from..to]);
                         let scores = &tiles[(index * panels + panel) * tile..]
                             [..chunk.rows.len() * A::PANEL];
-                        let write = if slab.start + index == 0 {
+                        let write = if slab.start + index == first_chunk {
                             Write::Set
                         } else {
                             Write::Add
                         };
-                        product(
-                            documents.reversed_axes(),
-                            scores,
-                            panel_view(piece, to - from),
-                            write,
-                        );
+                        let piece = panel_view(piece, to - from);
+                        product(rows.reversed_axes(), scores, piece, write);
                     }
                 }
             },
         );
     }
 
-    /// Adds scores · queries to the document gradients.
-    pub(super) fn add_to_documents(
+    /// Adds scores · rows of the left side to the gradients of the right sides.
+    fn add_to_right(
         &self,
         queries: &Range<usize>,
         slab: &Range<usize>,
-        gradient: &mut InfoNceGradient<'_, A>,
+        sinks: &mut Sinks<'_, A>,
         workspace: &mut Workspace<A>,
     ) {
-        let write = if queries.start == 0 {
-            Write::Set
-        } else {
-            Write::Add
-        };
+        for (index, block) in self.blocks.iter().enumerate() {
+            let held = slab
+                .clone()
+                .filter(|&chunk| self.layout.chunks[chunk].block == index);
+            let held: Vec<usize> = held.collect();
+            let (Some(&first), Some(&last)) = (held.first(), held.last()) else {
+                continue;
+            };
+            let earlier = self.blocks[..index]
+                .iter()
+                .any(|other| other.right == block.right);
+            let set = queries.start == 0 && !earlier && !sinks.is_cleared(block.right);
+            let write = if set { Write::Set } else { Write::Add };
+            let rows = self.layout.chunks[first].rows.start..self.layout.chunks[last].rows.end;
+            if let Some(view) = sinks.view(block.right) {
+                let chunks = first - slab.start..last + 1 - slab.start;
+                let view = view.slice_mut(s![rows, ..]);
+                self.add_block(block.left, queries, slab, chunks, view, write, workspace);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one product of a pass")]
+    fn add_block(
+        &self,
+        left: Left,
+        queries: &Range<usize>,
+        slab: &Range<usize>,
+        chunks: Range<usize>,
+        view: ArrayViewMut2<'_, A>,
+        write: Write,
+        workspace: &mut Workspace<A>,
+    ) {
         let (dim, panels, tile) = (
             self.dim(),
             queries.len().div_ceil(A::PANEL),
             self.layout.tile::<A>(),
         );
+        let len = panels * A::PANEL * A::PANEL;
         let tiles = &*workspace.scores.take(slab.len() * panels * tile);
-        let packed = &*workspace
-            .panels
-            .take(dim.div_ceil(A::PANEL) * panels * A::PANEL * A::PANEL);
-        for (index, block) in self.blocks.iter().enumerate() {
-            let view = if block.has_positives {
-                &mut gradient.documents
-            } else {
-                &mut gradient.pool
-            };
-            let Some(view) = view else { continue };
-            let held: Vec<usize> = slab
-                .clone()
-                .filter(|&chunk| self.layout.chunks[chunk].block == index)
-                .collect();
-            let (Some(&first), Some(&last)) = (held.first(), held.last()) else {
-                continue;
-            };
-            let rows = self.layout.chunks[first].rows.start..self.layout.chunks[last].rows.end;
-            let threads = self.product_threads(queries, slab);
-            let (count, view) = (rows.len(), view.slice_mut(s![rows, ..]));
-            for_each(
-                threads,
-                count,
-                self.layout.chunk,
-                view,
-                &|start, count, mut view| {
-                    let chunk = first - slab.start + start / self.layout.chunk;
-                    let shape = (panels, count, A::PANEL).strides((tile, A::PANEL, 1));
-                    let scores = &tiles[chunk * panels * tile..(chunk + 1) * panels * tile];
-                    let scores =
-                        ArrayView3::from_shape(shape, scores).expect("a slab holds its tiles");
-                    for (index, panel) in packed
-                        .chunks_exact(panels * A::PANEL * A::PANEL)
-                        .enumerate()
-                    {
-                        let columns = index * A::PANEL..dim.min((index + 1) * A::PANEL);
-                        segmented_product(scores, panel, view.slice_mut(s![.., columns]), write);
-                    }
-                },
-            );
-        }
-    }
-
-    /// The query gradient back through the normalisation, to the caller's rows.
-    pub(super) fn finish_queries(
-        &self,
-        queries: &Range<usize>,
-        lanes: &Lanes<A>,
-        view: ArrayViewMut2<'_, A>,
-        workspace: &mut Workspace<A>,
-    ) {
-        let (dim, panels) = (self.dim(), queries.len().div_ceil(A::PANEL));
-        let turned = &*workspace.turned.take(panels * dim * A::PANEL);
-        let threads = Self::threads(queries.len() * dim * 50);
-        for_each(threads, queries.len(), A::PANEL, view, &|first, _, rows| {
-            dispatch(FinishRows {
-                embeddings: &self.left,
-                first: queries.start + first,
-                project: self.loss.similarity == Similarity::Cosine,
-                turned: Some((
-                    &turned[first * dim..][..dim * A::PANEL],
-                    &lanes.scales[first..],
-                )),
-                add: self.lists_candidates(),
-                rows,
-            });
-        });
-    }
-
-    /// The document gradients back through the normalisation; those of documents that are nothing but positives; zeros for an empty batch.
-    pub(super) fn finish_documents(&self, gradient: &mut InfoNceGradient<'_, A>) {
-        if let (false, Some(view)) = (self.loss.in_batch_negatives, &mut gradient.documents) {
-            let askers = Askers::new(&self.input().targets, self.queries.len(), view.nrows());
-            self.listed
-                .write_documents(&askers, &self.queries, view.view_mut());
-        }
-        for block in &self.blocks {
-            let view = if block.has_positives {
-                &mut gradient.documents
-            } else {
-                &mut gradient.pool
-            };
-            let Some(view) = view else { continue };
-            if self.queries.is_empty() {
-                view.fill(A::zero());
-            } else if self.loss.similarity == Similarity::Cosine {
-                let threads = Self::threads(view.len() * 20);
-                let embeddings = &block.embeddings;
-                for_each(
-                    threads,
-                    view.nrows(),
-                    32,
-                    view.view_mut(),
-                    &|first, _, rows| {
-                        dispatch(FinishRows {
-                            embeddings,
-                            first,
-                            project: true,
-                            turned: None,
-                            add: false,
-                            rows,
-                        });
-                    },
-                );
-            }
-        }
+        let packed = &*workspace.panels[left as usize].take(dim.div_ceil(A::PANEL) * len);
+        let grain = self.layout.chunk;
+        for_each(
+            self.product_threads(queries, slab),
+            view.nrows(),
+            grain,
+            view,
+            &|start, count, mut view| {
+                let chunk = chunks.start + start / grain;
+                let shape = (panels, count, A::PANEL).strides((tile, A::PANEL, 1));
+                let scores = &tiles[chunk * panels * tile..(chunk + 1) * panels * tile];
+                let scores = ArrayView3::from_shape(shape, scores).expect("a slab holds its tiles");
+                for (index, panel) in packed.chunks_exact(len).enumerate() {
+                    let columns = index * A::PANEL..dim.min((index + 1) * A::PANEL);
+                    segmented_product(scores, panel, view.slice_mut(s![.., columns]), write);
+                }
+            },
+        );
     }
 }

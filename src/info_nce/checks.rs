@@ -1,7 +1,13 @@
 //! What is refused before anything is written.
 
+use ndarray::Array1;
+
+use super::positives::{Positives, check_offsets};
 use super::rules::Counts;
-use super::{InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceReport};
+use super::{
+    Directions, InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceReport, PartitionMode,
+    SeveralPositives,
+};
 use crate::error::Error;
 use crate::loss::Want;
 use crate::rows::check_shape;
@@ -16,11 +22,15 @@ impl InfoNceLoss {
             input.documents.shape(),
         )?;
         if let Some(negatives) = &input.negatives {
-            check_shape(
-                "negatives",
-                &[n, negatives.dim().1.max(1), dim],
-                negatives.shape(),
-            )?;
+            let (first, count, _) = negatives.dim();
+            let (first, count) = match &input.negative_offsets {
+                Some(offsets) => {
+                    check_offsets("negative_offsets", offsets, n, first)?;
+                    (first, 1)
+                }
+                None => (n, count.max(1)),
+            };
+            check_shape("negatives", &[first, count, dim], negatives.shape())?;
         }
         if let Some(pool) = &input.pool {
             check_shape("pool", &[pool.nrows().max(1), dim], pool.shape())?;
@@ -33,18 +43,101 @@ impl InfoNceLoss {
             let reason = "without in-batch negatives a query competes with nothing; give own negatives or a pool";
             return Err(Error::IllDefined { reason });
         }
-        if self.symmetric && !self.in_batch_negatives {
-            let reason = "the symmetric form lets the queries of the batch compete, which needs in-batch negatives";
+        self.check_directions(input)?;
+        if self.bias.is_some() && (self.decoupled || self.label_smoothing > 0.0) {
+            let reason = "the sigmoid loss has no softmax, of which a positive could be left out or a label be spread over";
             return Err(Error::IllDefined { reason });
         }
         Ok(())
+    }
+
+    fn check_directions<A: Scalar>(&self, input: &InfoNceInput<'_, A>) -> Result<(), Error> {
+        let Directions {
+            query_to_query,
+            document_to_query,
+            document_to_document,
+        } = self.directions;
+        let without_positive = query_to_query || document_to_document;
+        let refused = [
+            (
+                (without_positive || document_to_query) && !self.in_batch_negatives,
+                "the symmetric form and other directions let the batch compete, which needs in-batch negatives",
+            ),
+            (
+                (without_positive || document_to_query) && input.within,
+                "a labelled batch has one direction: its queries are its documents",
+            ),
+            (
+                without_positive && self.partition_mode == PartitionMode::PerDirection,
+                "query to query and document to document have no positive of their own; let them join the softmax of the others",
+            ),
+            (
+                (without_positive || document_to_query) && self.bias.is_some(),
+                "the sigmoid loss is the same in both directions; it has no others",
+            ),
+            (
+                document_to_query && (self.decoupled || self.label_smoothing > 0.0),
+                "label smoothing and the decoupled form are defined for queries alone; call the loss for each direction",
+            ),
+        ];
+        match refused.into_iter().find(|&(there, _)| there) {
+            Some((_, reason)) => Err(Error::IllDefined { reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses numbers of positives that an option has no meaning for.
+    pub(super) fn check_positives<A: Scalar>(
+        &self,
+        input: &InfoNceInput<'_, A>,
+        positives: &Positives,
+    ) -> Result<(), Error> {
+        let counts = || (0..input.queries.nrows()).map(|query| positives.count(query));
+        if self.directions != Directions::default() && counts().any(|count| count != 1) {
+            let reason =
+                "directions other than query to document need exactly one positive for each query";
+            return Err(Error::IllDefined { reason });
+        }
+        let several = counts().any(|count| count > 1);
+        if several && self.label_smoothing > 0.0 {
+            let reason = "a label that several positives share cannot be smoothed";
+            return Err(Error::IllDefined { reason });
+        }
+        if several && self.decoupled && self.several_positives == SeveralPositives::Together {
+            let reason = "positives that are rivals of each other cannot leave the denominator; keep them apart";
+            return Err(Error::IllDefined { reason });
+        }
+        Ok(())
+    }
+
+    /// Weights of zero for queries without a positive, where a softmax has nothing to say of them; `None` if there are none such.
+    pub(super) fn effective_weights<A: Scalar>(
+        &self,
+        input: &InfoNceInput<'_, A>,
+        positives: &Positives,
+    ) -> Option<Array1<A>> {
+        let n = input.queries.nrows();
+        let none = |query| positives.count(query) == 0;
+        if self.bias.is_some() || !(0..n).any(none) {
+            return None;
+        }
+        let weight = |query| match input.weights {
+            _ if none(query) => A::zero(),
+            Some(weights) => weights[query],
+            None => A::one(),
+        };
+        Some(Array1::from_shape_fn(n, weight))
     }
 
     fn check_rules<A: Scalar>(&self, input: &InfoNceInput<'_, A>) -> Result<(), Error> {
         let counts = Counts {
             queries: input.queries.nrows(),
             documents: input.documents.nrows(),
-            own: input.negatives.map(|negatives| negatives.dim().1),
+            own: input
+                .negatives
+                .map_or([input.queries.nrows(), 0], |negatives| {
+                    [negatives.dim().0, negatives.dim().1]
+                }),
             pool: input.pool.map(|pool| pool.nrows()),
         };
         if let Some(ids) = &input.ids {
@@ -54,10 +147,6 @@ impl InfoNceLoss {
             guide.check(&counts)?;
         }
         input.log_weights.check(&counts)?;
-        if self.symmetric && (self.decoupled || self.label_smoothing > 0.0) {
-            let reason = "label smoothing and the decoupled form are defined for queries alone; call the loss for each direction";
-            return Err(Error::IllDefined { reason });
-        }
         Ok(())
     }
 }
@@ -76,7 +165,8 @@ pub(super) fn check_want<A: Scalar>(
         check_shape("gradient.queries", input.queries.shape(), view.shape())?;
     }
     if let Some(view) = &gradient.documents {
-        check_shape("gradient.documents", input.documents.shape(), view.shape())?;
+        let (rows, dim) = input.document_gradient();
+        check_shape("gradient.documents", &[rows, dim], view.shape())?;
     }
     if let Some(view) = &gradient.negatives {
         let shape = input

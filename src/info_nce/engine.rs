@@ -13,30 +13,44 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ndarray::s;
+use ndarray::{ArrayView2, ArrayView3, CowArray, Ix2};
 
-use super::block::Block;
-use super::candidates::Embeddings;
+use super::block::Side;
+use super::block::{Block, Guides, Left, Matrices};
 use super::layout::Layout;
-use super::listed::{Listed, ListedRules};
+use super::listed::{Listed, ListedRules, Unfinished};
+use super::own::{FlatGradient, Own};
+use super::pairs::Pairs;
+use super::positives::Positives;
 use super::query::Query;
+use super::sinks::Sinks;
 use super::softmax::Partition;
 use super::{InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceReport};
 use crate::blocks::Threads;
 use crate::loss::Want;
 use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
 use crate::scalar::Scalar;
-use crate::similarity::Similarity;
 use crate::workspace::Workspace;
 
 /// Value, gradients and the rest, for input that has been checked.
 pub(super) fn evaluate<A: Scalar>(
     loss: &InfoNceLoss,
     input: InfoNceInput<'_, A>,
+    positives: &Positives,
     want: Want<'_, A, InfoNceGradient<'_, A>, InfoNceReport>,
     workspace: &mut Workspace<A>,
 ) -> A {
     let n = input.queries.nrows();
+    let weights = loss.effective_weights(&input, positives);
+    let (negatives, guided) = (
+        input.negatives,
+        input.guide.and_then(|guide| guide.negatives),
+    );
+    let (own, guided) = (negatives.as_ref().map(flat), guided.as_ref().map(flat));
+    let mut input = input.reborrow();
+    if let Some(weights) = &weights {
+        input.weights = Some(weights.view());
+    }
     let known = loss.reduction.scale(n, input.weights);
     // Where the divisor depends on the losses it is known at the end. Until then the mean over all rows stands in, which divides by no less: the
     // gradient does not overflow before it is brought to its size.
@@ -48,9 +62,35 @@ pub(super) fn evaluate<A: Scalar>(
         report,
     } = want;
     let wanted = gradient.is_some();
-    let mut gradient = gradient.unwrap_or_default();
-    let mut engine = Engine::new(loss, input, first, workspace.limit(), report.is_some());
-    engine.run(&mut gradient, wanted, workspace);
+    let InfoNceGradient {
+        queries,
+        documents,
+        negatives,
+        pool,
+        log_temperature,
+        bias,
+    } = gradient.unwrap_or_default();
+    let mut negatives = negatives.map(FlatGradient::new);
+    let to_negatives = negatives.as_mut().map(FlatGradient::rows);
+    let documents = documents.filter(|_| !input.within);
+    let mut sinks = Sinks::new(queries, documents, to_negatives, pool);
+
+    let own = own.as_ref().map(|rows| Own {
+        rows: rows.view(),
+        starts: input.starts(),
+    });
+    let guided = guided.as_ref().map(|rows| rows.view());
+    let mut engine = Engine::new(
+        loss,
+        input,
+        positives,
+        own,
+        guided,
+        first,
+        workspace.limit(),
+    );
+    engine.count_above = report.is_some();
+    engine.run(&mut sinks, wanted, workspace);
 
     let losses = engine.losses();
     if let Some(mut rows) = rows {
@@ -59,55 +99,60 @@ pub(super) fn evaluate<A: Scalar>(
             .for_each(|(row, &loss)| *row = A::narrow(loss));
     }
     let scale = known.unwrap_or_else(|| reciprocal_or_zero(engine.active_weight(&losses)));
-    let rest = scale * reciprocal_or_zero(first);
-    if rest != 1.0 && known.is_none() {
-        scale_gradient(&mut gradient, rest);
+    let rest = if known.is_some() {
+        1.0
+    } else {
+        scale * reciprocal_or_zero(first)
+    };
+    if rest != 1.0 {
+        sinks.scale(rest);
     }
     if let Some(report) = report {
         *report = engine.report();
     }
-    if let Some(log_temperature) = gradient.log_temperature {
-        let rest = if known.is_some() { 1.0 } else { rest };
-        *log_temperature = A::narrow(engine.log_temperature_gradient() * rest);
+    if let Some(log_temperature) = log_temperature {
+        let slope = |query: &Query| -(query.settled.slope + query.column.slope);
+        *log_temperature = A::narrow(engine.weighted(slope) * rest);
     }
-    A::narrow(if scale == 0.0 {
+    if let Some(bias) = bias {
+        *bias = A::narrow(engine.weighted(|query| query.tilt) * rest);
+    }
+    let value = A::narrow(if scale == 0.0 {
         0.0
     } else {
         engine.weighted_sum(&losses) * scale
-    })
+    });
+    drop(sinks);
+    if let Some(negatives) = negatives {
+        negatives.finish();
+    }
+    value
 }
 
-fn scale_gradient<A: Scalar>(gradient: &mut InfoNceGradient<'_, A>, scale: f64) {
-    let by = |x: &mut A| *x = A::narrow(x.wide() * scale);
-    let InfoNceGradient {
-        queries,
-        documents,
-        negatives,
-        pool,
-        ..
-    } = gradient;
-    for view in [queries, documents, pool].into_iter().flatten() {
-        view.map_inplace(by);
+/// An array `[n, K, dim]` as a matrix `[n·K, dim]`, copied if its layout asks for that.
+fn flat<'r, A: Scalar>(rows: &'r ArrayView3<'_, A>) -> CowArray<'r, A, Ix2> {
+    let (n, count, dim) = rows.dim();
+    if count == 1 {
+        return rows.index_axis(ndarray::Axis(1), 0).into();
     }
-    if let Some(view) = negatives {
-        view.map_inplace(by);
-    }
+    let flat = rows.to_shape((n * count, dim));
+    flat.expect("a matrix has as many numbers")
 }
 
 pub(super) struct Engine<'l, 'a, A> {
     pub(super) loss: &'l InfoNceLoss,
     pub(super) listed: Listed<'a, A>,
-    pub(super) left: Embeddings<'a, A>,
-    pub(super) blocks: Vec<Block<'a, A>>,
+    pub(super) matrices: Matrices<'a, A>,
+    pub(super) blocks: Vec<Block<A>>,
     pub(super) layout: Layout,
     pub(super) queries: Vec<Query>,
-    /// The softmax over the queries of each document, without those whose positive it is. Symmetric form only.
+    pub(super) pairs: Pairs,
+    /// The softmax over the queries of each document, without those whose positive it is.
     pub(super) columns: Vec<Partition>,
     pub(super) column_shifts: Vec<A>,
     pub(super) column_weights: Vec<A>,
     pub(super) count_above: bool,
-    /// The queries of a guide.
-    pub(super) guide: Option<Embeddings<'a, A>>,
+    pub(super) guides: Option<Guides<'a, A>>,
     /// Candidates in tiles that were left out.
     pub(super) left_out: AtomicUsize,
 }
@@ -116,58 +161,70 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
     fn new(
         loss: &'l InfoNceLoss,
         input: InfoNceInput<'a, A>,
+        positives: &'a Positives,
+        own: Option<Own<'a, A>>,
+        guided: Option<ArrayView2<'a, A>>,
         scale: f64,
         limit: usize,
-        count_above: bool,
     ) -> Self {
-        let per_temperature = 1.0 / loss.temperature;
         let blocks = Block::all(loss, &input);
-        let sizes: Vec<usize> = blocks.iter().map(|block| block.factors.len()).collect();
-        let (n, m) = (
-            input.queries.nrows(),
-            if loss.symmetric {
-                input.documents.nrows()
-            } else {
-                0
-            },
-        );
+        let matrices = Matrices::new(loss, &input, own, &blocks);
+        let sizes = blocks
+            .iter()
+            .map(|block| matrices.of(block.right).factors.len());
+        let sizes: Vec<usize> = sizes.collect();
+        let two_phases = loss.directions.document_to_query;
+        let (n, dim) = input.queries.dim();
+        let m = if two_phases {
+            input.documents.nrows()
+        } else {
+            0
+        };
         Self {
             loss,
-            listed: Listed {
-                input,
-                similarity: loss.similarity,
-                per_temperature,
-                rules: ListedRules::new(loss),
-                positive_in_tiles: loss.in_batch_negatives,
-                scale: if loss.symmetric { 0.5 * scale } else { scale },
-            },
-            left: Embeddings::new(input.queries, loss.similarity),
+            layout: Layout::new::<A>(n, &sizes, dim, limit, two_phases),
+            matrices,
             blocks,
-            layout: Layout::new::<A>(n, &sizes, input.queries.ncols(), limit, loss.symmetric),
             queries: vec![Query::NEW; n],
+            pairs: Pairs::default(),
             columns: vec![Partition::EMPTY; m],
             column_shifts: vec![A::zero(); m],
             column_weights: vec![A::zero(); m],
-            count_above,
-            guide: input
-                .guide
-                .map(|guide| Embeddings::new(guide.queries, Similarity::Cosine)),
+            count_above: false,
+            guides: input.guide.as_ref().map(|guide| Guides::new(guide, guided)),
             left_out: AtomicUsize::new(0),
+            listed: Listed {
+                documents: input.documents,
+                own,
+                positives,
+                similarity: loss.similarity,
+                per_temperature: 1.0 / loss.temperature,
+                rules: ListedRules::new(loss),
+                positive_in_tiles: loss.in_batch_negatives,
+                scale: if loss.averages_directions() {
+                    0.5 * scale
+                } else {
+                    scale
+                },
+                input,
+            },
         }
     }
 
     /// Whether a query's weight is multiplied into its scores, and not into the packed query: with a second softmax, or with
     /// smoothed labels.
     pub(super) fn weights_in_tiles(&self) -> bool {
-        self.loss.symmetric || self.loss.label_smoothing > 0.0
-    }
-
-    pub(super) fn input(&self) -> &InfoNceInput<'a, A> {
-        &self.listed.input
+        self.loss.directions.document_to_query || self.loss.label_smoothing > 0.0
     }
 
     pub(super) fn dim(&self) -> usize {
-        self.input().queries.ncols()
+        self.listed.input.queries.ncols()
+    }
+
+    /// What stands for the queries in some block.
+    pub(super) fn lefts(&self) -> impl Iterator<Item = Left> + '_ {
+        let there = |left: &Left| self.blocks.iter().any(|block| block.left == *left);
+        Left::ALL.into_iter().filter(there)
     }
 
     /// Blocks of queries.
@@ -188,69 +245,99 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
         Self::threads(2 * self.dim() * queries.len() * chunks.len() * self.layout.chunk)
     }
 
-    fn run(
-        &mut self,
-        gradient: &mut InfoNceGradient<'_, A>,
-        wanted: bool,
-        workspace: &mut Workspace<A>,
-    ) {
-        let blocks = self.query_blocks();
-        let all_held = self.layout.holds_rows() && self.queries.len() <= self.layout.queries::<A>();
-        for queries in blocks {
-            self.listed
-                .score_positives(queries.start, &mut self.queries[queries.clone()]);
-            self.fold(&queries, workspace);
-            if !self.loss.symmetric {
-                self.settle(&queries, gradient);
-                if wanted {
-                    self.apply(&queries, self.layout.holds_rows(), gradient, workspace);
-                }
-            }
+    fn run(&mut self, sinks: &mut Sinks<'_, A>, wanted: bool, workspace: &mut Workspace<A>) {
+        if wanted {
+            self.prepare(sinks);
         }
-        if self.loss.symmetric {
-            self.settle(&(0..self.queries.len()), gradient);
-            self.settle_columns();
+        if self.loss.directions.document_to_query {
+            self.run_in_two_phases(sinks, wanted, workspace);
+        } else {
+            // Where positives are listed, the gradient of documents asks for all of them at the end.
+            let all_pairs = !self.listed.positive_in_tiles;
+            if all_pairs {
+                self.pairs
+                    .prepare(self.listed.positives, &(0..self.queries.len()));
+            }
             for queries in self.query_blocks() {
+                if !all_pairs {
+                    self.pairs.prepare(self.listed.positives, &queries);
+                }
+                self.score_positives(&queries);
+                self.fold(&queries, workspace);
+                self.settle(&queries, sinks);
                 if wanted {
-                    self.apply(&queries, all_held, gradient, workspace);
+                    self.apply(&queries, self.layout.holds_rows(), sinks, workspace);
                 }
             }
         }
         if wanted {
-            self.finish_documents(gradient);
+            self.finish_right(sinks);
         }
+    }
+
+    /// A softmax over queries is complete only when all of them have been scored.
+    fn run_in_two_phases(
+        &mut self,
+        sinks: &mut Sinks<'_, A>,
+        wanted: bool,
+        workspace: &mut Workspace<A>,
+    ) {
+        let all = 0..self.queries.len();
+        let all_held = self.layout.holds_rows() && all.len() <= self.layout.queries::<A>();
+        self.pairs.prepare(self.listed.positives, &all);
+        for queries in self.query_blocks() {
+            self.score_positives(&queries);
+            self.fold(&queries, workspace);
+        }
+        if self.loss.joint() {
+            self.join_columns();
+        }
+        self.settle(&all, sinks);
+        self.settle_columns();
+        if wanted {
+            for queries in self.query_blocks() {
+                self.apply(&queries, all_held, sinks, workspace);
+            }
+        }
+    }
+
+    fn score_positives(&mut self, queries: &Range<usize>) {
+        let pairs = self.pairs.some(queries);
+        self.listed
+            .score_positives(queries.start, &mut self.queries[queries.clone()], pairs);
     }
 
     // ---- settle
 
-    fn settle(&mut self, queries: &Range<usize>, gradient: &mut InfoNceGradient<'_, A>) {
+    fn settle(&mut self, queries: &Range<usize>, sinks: &mut Sinks<'_, A>) {
         let views = if self.lists_candidates() {
-            let to_queries = gradient
-                .queries
-                .as_mut()
-                .map(|view| view.slice_mut(s![queries.clone(), ..]));
-            let to_negatives = gradient
-                .negatives
-                .as_mut()
-                .map(|view| view.slice_mut(s![queries.clone(), .., ..]));
-            (to_queries, to_negatives)
+            sinks.listed(queries, self.listed.own.map(|own| own.starts))
         } else {
             (None, None)
         };
+        let [queries_there, negatives_there] =
+            [Side::Queries, Side::Negatives].map(|side| self.is_right(side));
+        let embeddings = |side| &self.matrices.of(side).embeddings;
+        let unfinished = Unfinished {
+            queries: queries_there.then(|| embeddings(Side::Queries)),
+            negatives: negatives_there.then(|| embeddings(Side::Negatives)),
+        };
+        let pairs = self.pairs.some(queries);
+        let some = &mut self.queries[queries.clone()];
         self.listed
-            .settle(queries.start, &mut self.queries[queries.clone()], views);
+            .settle(queries.start, some, pairs, views, unfinished);
     }
 
     /// Whether some of the query gradient comes from candidates that are listed and not scored in tiles.
     pub(super) fn lists_candidates(&self) -> bool {
-        self.input().negatives.is_some() || !self.loss.in_batch_negatives
+        self.listed.own.is_some() || !self.listed.positive_in_tiles
     }
 
     // ---- results
 
     fn losses(&self) -> Vec<f64> {
         let queries = self.queries.iter();
-        if self.loss.symmetric {
+        if self.loss.averages_directions() {
             queries
                 .map(|query| 0.5 * (query.settled.loss + query.column.loss))
                 .collect()
@@ -260,7 +347,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
     }
 
     fn weights(&self) -> impl Iterator<Item = f64> + '_ {
-        let weights = self.input().weights;
+        let weights = self.listed.input.weights;
         (0..self.queries.len()).map(move |i| weights.map_or(1.0, |weights| weights[i].wide()))
     }
 
@@ -285,35 +372,30 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
             .value()
     }
 
-    /// Of the loss with the engine's scale.
-    fn log_temperature_gradient(&self) -> f64 {
-        let slopes = self
-            .queries
-            .iter()
-            .enumerate()
-            .map(|(i, query)| (self.listed.weight(i), query));
-        let slopes = slopes.filter(|&(weight, _)| weight != 0.0);
-        slopes
+    /// The sum of something over the queries, each times its weight and the engine's scale.
+    fn weighted(&self, of: impl Fn(&Query) -> f64) -> f64 {
+        let queries = self.queries.iter().enumerate();
+        let queries = queries.map(|(i, query)| (self.listed.weight(i), query));
+        let queries = queries.filter(|&(weight, _)| weight != 0.0);
+        queries
             .fold(Sum::default(), |sum, (weight, query)| {
-                sum.plus(-weight * (query.settled.slope + query.column.slope))
+                sum.plus(weight * of(query))
             })
             .value()
     }
 
     fn report(&self) -> InfoNceReport {
-        let n = self.queries.len() as f64;
-        let mean = |of: fn(&Query) -> f64| self.queries.iter().map(of).sum::<f64>() / n;
+        let ranked = || self.queries.iter().filter(|query| query.has_positive);
+        let n = ranked().count() as f64;
+        let mean = |of: fn(&Query) -> f64| ranked().map(of).sum::<f64>() / n;
+        let out = self.queries.iter().map(|query| query.left_out);
         InfoNceReport {
             accuracy: mean(|query| f64::from(query.above == 0.0)),
             reciprocal_rank: mean(|query| 1.0 / (1.0 + query.above)),
             positive_probability: mean(|query| 1.0 - query.settled.others),
             positive_similarity: mean(|query| query.positive.u) / self.listed.per_temperature,
-            left_out: self.left_out.load(Ordering::Relaxed)
-                + self
-                    .queries
-                    .iter()
-                    .map(|query| query.left_out)
-                    .sum::<usize>(),
+            left_out: self.left_out.load(Ordering::Relaxed) + out.sum::<usize>(),
+            without_positive: self.queries.len() - ranked().count(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::engine::Engine;
 use super::layout::Chunk;
 use super::score::Count;
+use super::sigmoid::{SigmoidSums, Sigmoids};
 use super::softmax::{Partition, Totals};
 use super::tile_rules::{PlainSums, Undo};
 use super::tiles::{ColumnSums, Sums};
@@ -12,6 +13,9 @@ use crate::blocks::{Units, for_each};
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
 use crate::workspace::Workspace;
+
+/// Sums of each lane of a tile.
+const SUMS: usize = 4;
 
 impl<A: Scalar> Engine<'_, '_, A> {
     pub(super) fn fold(&mut self, queries: &Range<usize>, workspace: &mut Workspace<A>) {
@@ -22,7 +26,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
         for slab in self.layout.slabs() {
             self.score(queries, &slab, Count::Yes, workspace);
             self.sum(queries, &slab, workspace);
-            if self.loss.symmetric {
+            if self.loss.directions.document_to_query {
                 self.sum_columns(queries, &slab, workspace);
             }
         }
@@ -48,21 +52,22 @@ impl<A: Scalar> Engine<'_, '_, A> {
             .iter()
             .map(|&x| if x == A::neg_infinity() { A::zero() } else { x })
             .collect();
-        let mut positives = vec![A::infinity(); width];
+        let nowhere = vec![A::infinity(); width];
+        let mut positives = nowhere.clone();
         if self.count_above {
-            let scores = self.queries[queries.clone()]
-                .iter()
-                .map(|query| A::narrow(self.listed.tie(query)));
-            positives
-                .iter_mut()
-                .zip(scores)
-                .for_each(|(positive, score)| *positive = score);
+            let queries = self.queries[queries.clone()].iter();
+            for (positive, query) in positives.iter_mut().zip(queries) {
+                if query.has_positive {
+                    *positive = A::narrow(self.listed.tie(query));
+                }
+            }
         }
+        let bias = self.loss.bias.map(A::narrow);
         let tiles = &*workspace.scores.take(count * tile);
-        let sums = workspace.sums.take(count * 3 * A::PANEL);
+        let sums = workspace.sums.take(count * SUMS * A::PANEL);
         let units = Units {
             slice: sums,
-            len: 3 * A::PANEL,
+            len: SUMS * A::PANEL,
         };
         for_each(
             Self::threads(count * tile * 40),
@@ -75,16 +80,31 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     first % panels,
                 );
                 let lanes = panel * A::PANEL..(panel + 1) * A::PANEL;
-                dispatch(Sums {
-                    undo: self.undo(chunk),
-                    tile: &tiles[first * tile..first * tile + chunk.rows.len() * A::PANEL],
-                    shifts: &finite[lanes.clone()],
-                    positives: &positives[lanes],
-                    out: out.slice,
-                });
+                let ranked = self.blocks[chunk.block].is_ranked();
+                let positives = if ranked { &positives } else { &nowhere };
+                let positives = &positives[lanes.clone()];
+                let undo = self.undo(chunk);
+                let tile = &tiles[first * tile..first * tile + chunk.rows.len() * A::PANEL];
+                let out = out.slice;
+                match bias {
+                    None => dispatch(Sums {
+                        undo,
+                        tile,
+                        shifts: &finite[lanes],
+                        positives,
+                        out,
+                    }),
+                    Some(bias) => dispatch(SigmoidSums {
+                        undo,
+                        tile,
+                        bias,
+                        positives,
+                        out,
+                    }),
+                }
             },
         );
-        let sums = workspace.sums.take(count * 3 * A::PANEL);
+        let sums = workspace.sums.take(count * SUMS * A::PANEL);
         for (i, query) in self.queries[queries.clone()].iter_mut().enumerate() {
             let (panel, lane) = (i / A::PANEL, i % A::PANEL);
             let mut part = Partition {
@@ -92,10 +112,20 @@ impl<A: Scalar> Engine<'_, '_, A> {
                 ..Partition::EMPTY
             };
             for chunk in 0..slab.len() {
-                let sums = &sums[(chunk * panels + panel) * 3 * A::PANEL..][..3 * A::PANEL];
-                part.sum += sums[lane];
-                part.moment += sums[A::PANEL + lane];
-                query.above += sums[2 * A::PANEL + lane];
+                let sums = &sums[(chunk * panels + panel) * SUMS * A::PANEL..];
+                let [first, second, third, above] =
+                    [0, 1, 2, 3].map(|kind| sums[kind * A::PANEL + lane]);
+                query.above += above;
+                if bias.is_some() {
+                    query.sigmoids.merge(Sigmoids {
+                        loss: first,
+                        share: second,
+                        moment: third,
+                    });
+                } else {
+                    part.sum += first;
+                    part.moment += second;
+                }
             }
             query.others = query.others.merge(part);
         }

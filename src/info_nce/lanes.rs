@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::columns::shift_of;
 use super::engine::Engine;
 use super::listed::times;
+use super::query::Query;
 use crate::scalar::Scalar;
 
 /// What the gradient of a block of queries needs, lane by lane; zero beyond the last query.
@@ -16,8 +17,10 @@ pub(super) struct Lanes<A> {
     pub(super) scales: Vec<f64>,
     /// Lanes of queries that do not take part: what they hold, a NaN perhaps, must not reach the documents.
     pub(super) idle: Vec<usize>,
-    /// The value at the positive, before the document's factor.
+    /// The value at a single positive, before the document's factor.
     pub(super) positives: Vec<f64>,
+    /// What −∂ℓ/∂z of one of several positives is multiplied with for the same.
+    pub(super) per_pull: Vec<f64>,
     /// What is taken off each candidate, with smoothed labels.
     pub(super) offsets: Option<Vec<A>>,
 }
@@ -35,22 +38,22 @@ impl<A: Scalar> Lanes<A> {
             scales: vec![0.0; width],
             idle: Vec::new(),
             positives: vec![0.0; width],
+            per_pull: vec![0.0; width],
         };
         for (lane, i) in queries.clone().enumerate() {
             let (weight, query) = (engine.listed.weight(i), &engine.queries[i]);
-            let shift = shift_of::<A>(query.others.max);
-            // The shift is the maximum rounded up; what the rounding does to the exponentials is undone here. A rounding of more than
-            // this means that scores of such size tell nothing apart, and undoing it would overflow.
-            const MOST: f64 = 1.0;
-            let rounding = match query.others.max {
-                f64::NEG_INFINITY => 0.0,
-                max => (shift.wide() - max).min(MOST),
-            };
-            let share = times(weight, query.settled.per_sum * rounding.exp());
-            lanes.shifts[lane] = shift;
-            if weight == 0.0 && !engine.loss.symmetric {
+            if weight == 0.0 && !engine.loss.directions.document_to_query {
                 lanes.idle.push(lane);
             }
+            if engine.loss.bias.is_some() {
+                lanes.scales[lane] = weight;
+                lanes.positives[lane] = -query.settled.pull;
+                lanes.per_pull[lane] = -1.0;
+                continue;
+            }
+            let (shift, rounding) = shift_and_rounding::<A>(query);
+            let share = times(weight, query.settled.per_sum * rounding.exp());
+            lanes.shifts[lane] = shift;
             if let Some(offsets) = &mut lanes.offsets {
                 offsets[lane] = A::narrow(weight * smoothing / (1.0 + query.totals.count));
             }
@@ -61,8 +64,22 @@ impl<A: Scalar> Lanes<A> {
             } else {
                 lanes.scales[lane] = share;
                 lanes.positives[lane] = -query.others.sum * (-rounding).exp();
+                let scale = query.settled.per_sum * rounding.exp();
+                lanes.per_pull[lane] = if scale == 0.0 { 0.0 } else { -1.0 / scale };
             }
         }
         lanes
     }
+}
+
+/// What is subtracted from a query's scores: their maximum rounded up. What the rounding does to the exponentials is undone by a factor. A rounding
+/// of more than this means that scores of such size tell nothing apart, and undoing it would overflow.
+fn shift_and_rounding<A: Scalar>(query: &Query) -> (A, f64) {
+    const MOST: f64 = 1.0;
+    let shift = shift_of::<A>(query.others.max);
+    let rounding = match query.others.max {
+        f64::NEG_INFINITY => 0.0,
+        max => (shift.wide() - max).min(MOST),
+    };
+    (shift, rounding)
 }

@@ -1,13 +1,17 @@
 //! Candidates that are listed query by query: positives and own negatives. Scored row by row, in `f64`.
 
-use ndarray::{ArrayView1, ArrayViewMut2, ArrayViewMut3, s};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, s};
 
-use super::candidates::Askers;
+use super::embeddings::Embeddings;
+use super::own::{Own, OwnRows};
+use super::pairs::{Entry, PairRows};
+use super::positives::{Askers, Positives};
 use super::query::Query;
 use super::rules::FalseNegatives;
 use super::settle::{Documents, Settle};
-use super::softmax::{Score, Settled};
-use super::{InfoNceInput, InfoNceLoss};
+use super::sigmoid::{sigmoid, softplus};
+use super::softmax::{Partition, Score, Settled};
+use super::{InfoNceInput, InfoNceLoss, SeveralPositives};
 use crate::blocks::{Threads, Units, for_each};
 use crate::rows::contiguous;
 use crate::scalar::Scalar;
@@ -24,6 +28,11 @@ pub(super) struct ListedRules {
     own_boost: f64,
     pub(super) label_smoothing: f64,
     decoupled: bool,
+    several: SeveralPositives,
+    /// How often the positive is in the denominator.
+    copies: f64,
+    /// Of the sigmoid loss.
+    pub(super) bias: Option<f64>,
 }
 
 impl ListedRules {
@@ -35,6 +44,13 @@ impl ListedRules {
             own_boost: 1.0 + hard.map_or(0.0, |hardness| hardness.strength) * loss.temperature,
             label_smoothing: loss.label_smoothing,
             decoupled: loss.decoupled,
+            several: loss.several_positives,
+            copies: if loss.joint() && loss.directions.document_to_query {
+                2.0
+            } else {
+                1.0
+            },
+            bias: loss.bias,
         }
     }
 }
@@ -47,21 +63,31 @@ fn cosine_of_rows<A: Scalar, I: Isa>(x: ArrayView1<'_, A>, y: ArrayView1<'_, A>)
     cosine::<A, I>(x, y, 0.0).cosine
 }
 
-/// The queries of a block with all that is listed for them.
-#[derive(Clone, Copy)]
+/// A batch with all that is listed for its queries.
 pub(super) struct Listed<'a, A> {
     pub(super) input: InfoNceInput<'a, A>,
+    /// The matrix that the positives are rows of.
+    pub(super) documents: ArrayView2<'a, A>,
+    pub(super) own: Option<Own<'a, A>>,
+    pub(super) positives: &'a Positives,
     pub(super) similarity: Similarity,
     pub(super) per_temperature: f64,
     pub(super) rules: ListedRules,
-    /// Whether the positive's gradient is left to the tiles.
+    /// Whether the gradient of positives is left to the tiles.
     pub(super) positive_in_tiles: bool,
     /// What the losses are multiplied with besides their weights.
     pub(super) scale: f64,
 }
 
-/// Gradient views of a block of queries.
-pub(super) type Views<'g, A> = (Option<ArrayViewMut2<'g, A>>, Option<ArrayViewMut3<'g, A>>);
+/// Gradient views of a block of queries, and of their own negatives.
+pub(super) type Views<'g, 's, A> = (Option<ArrayViewMut2<'g, A>>, Option<OwnRows<'g, 's, A>>);
+
+/// The embeddings of queries and own negatives whose gradients are still by the normalised rows, so that something is added to them in that form.
+#[derive(Clone, Copy)]
+pub(super) struct Unfinished<'e, 'a, A> {
+    pub(super) queries: Option<&'e Embeddings<'a, A>>,
+    pub(super) negatives: Option<&'e Embeddings<'a, A>>,
+}
 
 impl<'a, A: Scalar> Listed<'a, A> {
     /// The share of a query's loss in the value.
@@ -82,13 +108,24 @@ impl<'a, A: Scalar> Listed<'a, A> {
         query.positive.z + 16.0 * A::epsilon().wide() * size
     }
 
-    /// What a query's softmax gives it, once all candidates are in.
+    /// What a query's softmax gives it, once all candidates are in; the pulls of several positives are written to `pairs`.
     #[inline]
-    pub(super) fn settled(&self, query: &Query) -> Settled {
+    pub(super) fn settled(&self, query: &mut Query, pairs: &mut [Entry]) -> Settled {
+        if let Some(bias) = self.rules.bias {
+            return sigmoid_settled(query, pairs, bias);
+        }
+        if !pairs.is_empty() {
+            return self.settled_with_several(query, pairs);
+        }
+        if !query.has_positive {
+            return Settled::ZERO;
+        }
         let settled = if self.rules.decoupled {
             query.others.decoupled(query.positive)
         } else {
-            query.others.against(query.positive)
+            query
+                .others
+                .against_copies(query.positive, self.rules.copies)
         };
         if self.rules.label_smoothing > 0.0 {
             return settled.smoothed(self.rules.label_smoothing, query.positive, query.totals);
@@ -96,24 +133,61 @@ impl<'a, A: Scalar> Listed<'a, A> {
         settled
     }
 
+    fn settled_with_several(&self, query: &Query, pairs: &mut [Entry]) -> Settled {
+        let share = 1.0 / pairs.len() as f64;
+        if self.rules.several == SeveralPositives::Together {
+            let mut settled = query.others.around(query.several);
+            settled.others = 1.0;
+            for entry in pairs {
+                let p = (entry.score.z - query.others.max).exp() * settled.per_sum;
+                entry.pull = share - p;
+                settled.others -= p;
+            }
+            return settled;
+        }
+        let mut mean = Settled::ZERO;
+        for entry in pairs {
+            let settled = if self.rules.decoupled {
+                query.others.decoupled(entry.score)
+            } else {
+                query.others.against(entry.score)
+            };
+            entry.pull = share * settled.pull;
+            mean.loss += share * settled.loss;
+            mean.per_sum += share * settled.per_sum;
+            mean.others += share * settled.others;
+            mean.slope += share * settled.slope;
+        }
+        mean
+    }
+
     /// The score of an own negative whose similarity over the temperature is `u`; −∞ if it is left out.
     #[inline(always)]
-    pub(super) fn own_score<I: Isa>(&self, i: usize, k: usize, query: &Query, u: f64) -> Score {
+    pub(super) fn own_score<I: Isa>(
+        &self,
+        i: usize,
+        place: [usize; 2],
+        query: &Query,
+        u: f64,
+    ) -> Score {
         let ids = self.input.ids.and_then(|ids| ids.negatives);
         let guide = self.input.guide;
         let compared = match guide {
             Some(guide) => guide.negatives.map(|negatives| {
-                cosine_of_rows::<A, I>(guide.queries.row(i), negatives.slice(s![i, k, ..]))
+                cosine_of_rows::<A, I>(
+                    guide.queries.row(i),
+                    negatives.slice(s![place[0], place[1], ..]),
+                )
             }),
             None => self.rules.own_is_judged.then_some(u),
         };
-        let out = ids.is_some_and(|ids| ids[[i, k]] == query.id)
+        let out = ids.is_some_and(|ids| ids[place] == query.id)
             || compared.is_some_and(|compared| compared > query.ceiling);
         let log_weight = self
             .input
             .log_weights
             .negatives
-            .map_or(0.0, |weights| weights[[i, k]].wide());
+            .map_or(0.0, |weights| weights[place].wide());
         let z = if out {
             f64::NEG_INFINITY
         } else {
@@ -122,68 +196,85 @@ impl<'a, A: Scalar> Listed<'a, A> {
         Score { u, z }
     }
 
+    /// What a candidate's score contributes to the gradient: its probability, or the logistic function of the score.
+    #[inline(always)]
+    pub(super) fn share(&self, query: &Query, z: f64) -> f64 {
+        match self.rules.bias {
+            Some(bias) => sigmoid(z + bias),
+            None => (z - query.others.max).exp() * query.settled.per_sum,
+        }
+    }
+
+    /// Threads for what is listed for some queries.
     fn threads(&self, queries: usize) -> Threads {
-        let listed = 1 + self
-            .input
-            .negatives
-            .map_or(0, |negatives| negatives.dim().1);
-        Threads::for_nanoseconds((queries * listed * self.input.queries.ncols()) as f64 / 2.0)
+        let all = self.input.queries.nrows().max(1);
+        let own = self.own.map_or(0, |own| own.rows.nrows());
+        let listed = queries + (own + self.positives.total()) * queries / all;
+        Threads::for_nanoseconds((listed * self.input.queries.ncols()) as f64 / 2.0)
     }
 
     /// Scores the positives of the queries from `first` on.
-    pub(super) fn score_positives(&self, first: usize, queries: &mut [Query]) {
+    pub(super) fn score_positives(
+        &self,
+        first: usize,
+        queries: &mut [Query],
+        pairs: PairRows<'_, '_>,
+    ) {
+        let count = queries.len();
         let units = Units {
             slice: queries,
             len: 1,
         };
-        for_each(
-            self.threads(units.slice.len()),
-            units.slice.len(),
-            32,
-            units,
-            &|start, _, queries: Units<Query>| {
-                dispatch(Positives {
-                    listed: self,
-                    first: first + start,
-                    queries: queries.slice,
-                });
-            },
-        );
+        let threads = self.threads(count);
+        for_each(threads, count, 32, (units, pairs), &|start,
+                                                       _,
+                                                       (queries, pairs): (
+            Units<Query>,
+            PairRows,
+        )| {
+            dispatch(ScorePositives {
+                listed: self,
+                first: first + start,
+                queries: queries.slice,
+                pairs,
+            });
+        });
     }
 
     /// Adds the own negatives, settles the softmax of each query from `first` on, and writes the gradients of what is listed.
-    pub(super) fn settle(&self, first: usize, queries: &mut [Query], views: Views<'_, A>) {
+    pub(super) fn settle(
+        &self,
+        first: usize,
+        queries: &mut [Query],
+        pairs: PairRows<'_, '_>,
+        views: Views<'_, '_, A>,
+        unfinished: Unfinished<'_, 'a, A>,
+    ) {
         let count = queries.len();
-        let work = (
-            Units {
-                slice: queries,
-                len: 1,
-            },
-            views.0,
-            views.1,
-        );
-        let grain = if self.input.negatives.is_some() {
-            4
-        } else {
-            64
+        let queries = Units {
+            slice: queries,
+            len: 1,
         };
+        let grain = if self.own.is_some() { 4 } else { 64 };
+        let work = ((queries, pairs), views.0, views.1);
         for_each(self.threads(count), count, grain, work, &|start,
                                                             _,
                                                             (
-            queries,
+            (queries, pairs),
             to_query,
             to_negatives,
         ): (
-            Units<Query>,
+            (Units<Query>, PairRows),
             _,
             _,
         )| {
-            let views = (to_query, to_negatives);
             dispatch(Settle {
                 listed: self,
                 first: first + start,
                 queries: queries.slice,
-                views,
+                pairs,
+                views: (to_query, to_negatives),
+                unfinished,
             });
         });
     }
@@ -192,7 +283,7 @@ impl<'a, A: Scalar> Listed<'a, A> {
     pub(super) fn write_documents(
         &self,
         askers: &Askers,
-        queries: &[Query],
+        pull: &(impl Fn(usize, usize) -> f64 + Sync),
         documents: ArrayViewMut2<'_, A>,
     ) {
         let count = documents.nrows();
@@ -205,7 +296,7 @@ impl<'a, A: Scalar> Listed<'a, A> {
                 dispatch(Documents {
                     listed: self,
                     askers,
-                    queries,
+                    pull,
                     first,
                     views,
                 });
@@ -219,51 +310,106 @@ impl<'a, A: Scalar> Listed<'a, A> {
     }
 }
 
-struct Positives<'l, 'a, A> {
+/// The sigmoid loss of a query: its positives each for itself, besides the sums over the others.
+fn sigmoid_settled(query: &mut Query, pairs: &mut [Entry], bias: f64) -> Settled {
+    let mut single = [Entry {
+        row: 0,
+        score: query.positive,
+        pull: 0.0,
+    }];
+    let positives = match pairs {
+        [] if query.has_positive => &mut single[..],
+        pairs => pairs,
+    };
+    let sums = query.sigmoids;
+    let mut settled = Settled {
+        loss: sums.loss,
+        per_sum: 1.0,
+        slope: sums.moment,
+        ..Settled::ZERO
+    };
+    query.tilt = sums.share;
+    let per_positive = 1.0 / positives.len().max(1) as f64;
+    for entry in positives {
+        let z = entry.score.z + bias;
+        entry.pull = sigmoid(-z);
+        settled.loss += softplus(-z);
+        settled.slope -= entry.pull * entry.score.u;
+        settled.others += per_positive * entry.pull;
+        settled.pull = entry.pull;
+        query.tilt -= entry.pull;
+    }
+    settled
+}
+
+struct ScorePositives<'l, 'a, 'p, 's, A> {
     listed: &'l Listed<'a, A>,
     first: usize,
     queries: &'l mut [Query],
+    pairs: PairRows<'p, 's>,
 }
 
-impl<A: Scalar> Kernel for Positives<'_, '_, A> {
+impl<A: Scalar> Kernel for ScorePositives<'_, '_, '_, '_, A> {
     type Output = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        let input = &self.listed.input;
+    fn run<I: Isa>(mut self) {
+        let Listed {
+            input,
+            documents,
+            positives,
+            ..
+        } = self.listed;
+        let epsilon = A::epsilon().wide();
         let (mut query_spare, mut document_spare) = (Vec::new(), Vec::new());
-        for (i, query) in self.queries.iter_mut().enumerate() {
-            let row = contiguous(input.queries.row(self.first + i), &mut query_spare);
-            let document = contiguous(
-                input.documents.row(input.targets.of(self.first + i)),
-                &mut document_spare,
-            );
-            let similarity = self.listed.measure::<I>(row, document).similarity();
-            let u = similarity * self.listed.per_temperature;
-            let target = input.targets.of(self.first + i);
-            let log_weight = input
-                .log_weights
-                .documents
-                .map_or(0.0, |weights| weights[target].wide());
-            query.positive = Score {
-                u,
-                z: u + log_weight,
-            };
+        for (local, query) in self.queries.iter_mut().enumerate() {
+            let i = self.first + local;
             if let Some(ids) = &input.ids {
-                query.id = ids.queries[self.first + i];
+                query.id = ids.queries[i];
             }
-            let epsilon = A::epsilon().wide();
-            let ceiling = |rule: FalseNegatives, positive| rule.ceiling(positive, epsilon);
-            query.ceiling = match (self.listed.rules.false_negatives, input.guide) {
-                (rule, Some(guide)) => {
-                    let (query, document) = (
-                        guide.queries.row(self.first + i),
-                        guide.documents.row(target),
-                    );
-                    let rule = rule.unwrap_or(FalseNegatives::Absolute(0.0));
-                    ceiling(rule, cosine_of_rows::<A, I>(query, document))
+            let row = contiguous(input.queries.row(i), &mut query_spare);
+            // The least of the positives: what is above its ceiling may be a positive itself.
+            let mut guided = f64::INFINITY;
+            for (index, target) in positives.of(i).enumerate() {
+                let document = contiguous(documents.row(target), &mut document_spare);
+                let similarity = self.listed.measure::<I>(row, document).similarity();
+                let u = similarity * self.listed.per_temperature;
+                let log_weight = input
+                    .log_weights
+                    .documents
+                    .map_or(0.0, |weights| weights[target].wide());
+                let score = Score {
+                    u,
+                    z: u + log_weight,
+                };
+                let compared = match input.guide {
+                    Some(guide) => {
+                        cosine_of_rows::<A, I>(guide.queries.row(i), guide.documents.row(target))
+                    }
+                    None => similarity,
+                };
+                guided = if compared < guided || compared.is_nan() {
+                    compared
+                } else {
+                    guided
+                };
+                let best = !query.has_positive || score.z > query.positive.z || score.z.is_nan();
+                query.positive = if best { score } else { query.positive };
+                query.has_positive = true;
+                if let Some(entry) = self.pairs.of(local).get_mut(index) {
+                    entry.score = score;
+                    query.several.add(score);
+                    if self.listed.rules.several == SeveralPositives::Together
+                        && self.listed.rules.bias.is_none()
+                    {
+                        query.others = query.others.merge(Partition::of(score));
+                    }
                 }
-                (Some(rule), None) => ceiling(rule, similarity) * self.listed.per_temperature,
+            }
+            let ceiling = |rule: FalseNegatives| rule.ceiling(guided, epsilon);
+            query.ceiling = match (self.listed.rules.false_negatives, input.guide) {
+                (rule, Some(_)) => ceiling(rule.unwrap_or(FalseNegatives::Absolute(0.0))),
+                (Some(rule), None) => ceiling(rule) * self.listed.per_temperature,
                 (None, None) => f64::INFINITY,
             };
         }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView1, ArrayViewMut2};
 
-use super::candidates::Embeddings;
+use super::embeddings::Embeddings;
 use crate::kernels::{Groups, dot};
 use crate::rows::contiguous;
 use crate::scalar::Scalar;
@@ -15,7 +15,7 @@ use crate::wide::Real;
 /// Packs rows, normalised, as one panel `[dim][lane]`; lanes without a row are zero.
 pub(super) struct PackTransposed<'e, 'a, A> {
     pub(super) left: &'e Embeddings<'a, A>,
-    pub(super) rows: Range<usize>,
+    pub(super) rows: &'e [usize],
     pub(super) packed: &'e mut [A],
 }
 
@@ -32,7 +32,7 @@ impl<A: Scalar> Kernel for PackTransposed<'_, '_, A> {
         // A few columns of all rows at a time, so that the lines of the panel are written while they are in the cache.
         for (index, packed) in self.packed.chunks_mut(TURN * A::PANEL).enumerate() {
             let columns = index * TURN..matrix.ncols().min((index + 1) * TURN);
-            for (lane, row) in self.rows.clone().enumerate() {
+            for (lane, &row) in self.rows.iter().enumerate() {
                 let factor = self.left.factors[row];
                 let row = some_columns(matrix.row(row), columns.clone(), &mut spare);
                 for (to, &x) in packed.chunks_exact_mut(A::PANEL).zip(row) {
@@ -65,8 +65,10 @@ const TURN: usize = 16;
 
 /// Packs some columns of rows, normalised and scaled, as one panel `[row][column]`; what is beyond the rows and columns is zero.
 pub(super) struct PackRows<'e, 'a, A> {
-    pub(super) rows: ArrayView2<'a, A>,
-    pub(super) factors: &'e [f64],
+    pub(super) left: &'e Embeddings<'a, A>,
+    pub(super) rows: &'e [usize],
+    pub(super) columns: Range<usize>,
+    /// Of each row, and zeros up to a whole panel.
     pub(super) scales: &'e [f64],
     pub(super) out: &'e mut [A],
 }
@@ -76,22 +78,19 @@ impl<A: Scalar> Kernel for PackRows<'_, '_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        if self.rows.ncols() < A::PANEL || self.rows.nrows() < self.scales.len() {
+        if self.columns.len() < A::PANEL || self.rows.len() < self.scales.len() {
             self.out.fill(A::zero());
         }
+        let matrix = self.left.rows();
         let mut spare = Vec::new();
-        for (index, out) in self
-            .out
-            .chunks_exact_mut(A::PANEL)
-            .take(self.rows.nrows())
-            .enumerate()
-        {
-            if self.scales[index] == 0.0 {
+        let panel = self.out.chunks_exact_mut(A::PANEL);
+        for (out, (&row, &scale)) in panel.zip(self.rows.iter().zip(self.scales)) {
+            if scale == 0.0 {
                 out.fill(A::zero());
                 continue;
             }
-            let factor = self.factors[index] * self.scales[index];
-            let row = contiguous(self.rows.row(index), &mut spare);
+            let factor = self.left.factors[row] * scale;
+            let row = some_columns(matrix.row(row), self.columns.clone(), &mut spare);
             out.iter_mut()
                 .zip(row)
                 .for_each(|(out, &x)| *out = A::narrow(x.wide() * factor));
@@ -99,12 +98,33 @@ impl<A: Scalar> Kernel for PackRows<'_, '_, A> {
     }
 }
 
-/// Carries gradients by normalised rows back to the rows: (g − (x̂·g)·x̂)/‖x‖.
+/// What of a row is taken off its gradient on the way back from inner products.
+#[derive(Clone, Copy)]
+pub(super) enum Along<'e> {
+    /// Dot products.
+    Nothing,
+    /// Cosines: what changes the norm, (x̂·g)·x̂.
+    Projection,
+    /// Distances: the row itself times the sum of its weights.
+    Sums(&'e [f64]),
+}
+
+impl Along<'_> {
+    /// For some of the rows.
+    pub(super) fn some(&self, rows: Range<usize>) -> Self {
+        match self {
+            Self::Sums(sums) => Self::Sums(&sums[rows]),
+            other => *other,
+        }
+    }
+}
+
+/// Carries gradients by normalised rows back to the rows: (g − (x̂·g)·x̂)/‖x‖ for cosines.
 pub(super) struct FinishRows<'e, 'a, 'g, A> {
     pub(super) embeddings: &'e Embeddings<'a, A>,
     /// The embedding that belongs to the first of `rows`.
     pub(super) first: usize,
-    pub(super) project: bool,
+    pub(super) along: Along<'e>,
     /// g as a panel `[dim][lane]` with a scale for each lane; otherwise it is what the rows hold, with the document's factor in it.
     pub(super) turned: Option<(&'e [A], &'e [f64])>,
     /// Whether to add to the rows.
@@ -119,15 +139,9 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
     fn run<I: Isa>(mut self) {
         let dim = self.rows.ncols();
         let matrix = self.embeddings.rows();
-        let mut gradients = vec![
-            A::zero();
-            if self.turned.is_some() {
-                dim * A::PANEL
-            } else {
-                0
-            }
-        ];
+        let mut gradients = Vec::new();
         if let Some((turned, _)) = self.turned {
+            gradients.resize(dim * A::PANEL, A::zero());
             turn(turned, &mut gradients, self.rows.nrows());
         }
         let (mut spare, mut gradient_spare) = (Vec::new(), Vec::new());
@@ -142,8 +156,11 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
             let factor = self.embeddings.factors[self.first + local];
             let mut outer = self.embeddings.per_norm[self.first + local];
             let x = contiguous(matrix.row(self.first + local), &mut spare);
+            // What the sums of distances are still to be divided by to go with the gradient.
+            let mut inner = 1.0;
             let gradient = if let Some((_, scales)) = self.turned {
                 outer *= scales[local];
+                inner = scales[local];
                 &gradients[local * dim..][..dim]
             } else {
                 outer = if factor == 0.0 { 0.0 } else { outer / factor };
@@ -154,10 +171,10 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
                 }
                 &gradient_spare
             };
-            let along = if self.project {
-                dot::<A, I>(gradient, x).value() * factor * factor
-            } else {
-                0.0
+            let along = match self.along {
+                Along::Nothing => 0.0,
+                Along::Projection => dot::<A, I>(gradient, x).value() * factor * factor,
+                Along::Sums(sums) => sums[local] / inner,
             };
             let add = self.add;
             let mut row = self.rows.row_mut(local);
@@ -173,6 +190,43 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
                     along: I::splat(-along),
                 };
                 write_row::<A, I>(row, Stores::Cached, projected);
+            }
+        }
+    }
+}
+
+/// Adds a panel of gradients `[dim][lane]` to rows that hold sums of gradients by normalised rows.
+pub(super) struct AddTurned<'e, 'a, 'g, A> {
+    pub(super) embeddings: &'e Embeddings<'a, A>,
+    /// Panels `[panel][dim][lane]`.
+    pub(super) turned: &'e [A],
+    pub(super) scales: &'e [f64],
+    /// The row of each lane.
+    pub(super) rows: &'e [usize],
+    pub(super) to: ArrayViewMut2<'g, A>,
+}
+
+impl<A: Scalar> Kernel for AddTurned<'_, '_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(mut self) {
+        let dim = self.to.ncols();
+        let mut gradients = vec![A::zero(); dim * A::PANEL];
+        let panels = self.turned.chunks_exact((dim * A::PANEL).max(1));
+        for (index, (rows, panel)) in self.rows.chunks(A::PANEL).zip(panels).enumerate() {
+            turn(panel, &mut gradients, rows.len());
+            for (lane, &row) in rows.iter().enumerate() {
+                let factor = self.embeddings.factors[row] * self.scales[index * A::PANEL + lane];
+                // A query that does not take part, or a zero row.
+                if factor == 0.0 {
+                    continue;
+                }
+                let gradient = &gradients[lane * dim..][..dim];
+                let to = self.to.row_mut(row);
+                to.into_iter()
+                    .zip(gradient)
+                    .for_each(|(to, g)| *to = A::narrow(to.wide() + factor * g.wide()));
             }
         }
     }

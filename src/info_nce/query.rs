@@ -1,15 +1,22 @@
 //! The state of a query during a pass.
 
+use super::sigmoid::Sigmoids;
 use super::softmax::{Partition, Score, Settled, Totals};
 
 /// What is known of a query.
 #[derive(Clone, Copy)]
 pub(super) struct Query {
+    pub(super) has_positive: bool,
+    /// The score of the positive, the best of several.
     pub(super) positive: Score,
-    /// The softmax over all candidates but the positive.
+    /// Sums over several positives.
+    pub(super) several: Totals,
+    /// The softmax over all candidates but a single positive.
     pub(super) others: Partition,
     /// Sums over the same, for smoothed labels.
     pub(super) totals: Totals,
+    /// Sums over the same, for the sigmoid loss.
+    pub(super) sigmoids: Sigmoids,
     /// What tells false negatives: the id, and the score u or the guide's cosine above which a candidate is left out.
     pub(super) id: u64,
     pub(super) ceiling: f64,
@@ -18,26 +25,28 @@ pub(super) struct Query {
     /// Candidates that score above the positive; counted for a report only.
     pub(super) above: f64,
     pub(super) settled: Settled,
-    /// The query's softmax as a document's: the other direction of the symmetric form.
+    /// ∂ℓ/∂bias of the sigmoid loss.
+    pub(super) tilt: f64,
+    /// The query's softmax as a document's, where that is one of its own.
     pub(super) column: Settled,
-    /// The gradient by the score of the positive that comes from `column`.
+    /// The gradient by the score of the positive that comes from the softmaxes over queries.
     pub(super) column_positive: f64,
 }
 
 impl Query {
     pub(super) const NEW: Self = Self {
+        has_positive: false,
         positive: Score { u: 0.0, z: 0.0 },
+        several: Totals::ZERO,
         others: Partition::EMPTY,
-        totals: Totals {
-            u: 0.0,
-            z: 0.0,
-            count: 0.0,
-        },
+        totals: Totals::ZERO,
+        sigmoids: Sigmoids::ZERO,
         id: 0,
         ceiling: f64::INFINITY,
         left_out: 0,
         above: 0.0,
         settled: Settled::ZERO,
+        tilt: 0.0,
         column: Settled::ZERO,
         column_positive: 0.0,
     };

@@ -13,28 +13,44 @@ pub struct Sources {
     pub in_batch: bool,
     /// The query's own negatives.
     pub own: bool,
+    /// The own negatives of the other queries, where they are pooled.
+    pub others: bool,
     /// The pool that all queries share.
     pub pool: bool,
+    /// The other queries, in the direction query → query.
+    pub queries: bool,
+    /// What competes in the direction document → document.
+    pub documents: bool,
 }
 
 impl Sources {
+    /// No candidates.
+    pub const NONE: Self = Self {
+        in_batch: false,
+        own: false,
+        others: false,
+        pool: false,
+        queries: false,
+        documents: false,
+    };
     /// All candidates.
     pub const ALL: Self = Self {
         in_batch: true,
         own: true,
+        others: true,
         pool: true,
+        queries: true,
+        documents: true,
     };
     /// In-batch negatives alone.
     pub const IN_BATCH: Self = Self {
-        own: false,
-        pool: false,
-        ..Self::ALL
+        in_batch: true,
+        ..Self::NONE
     };
     /// Own negatives alone: what others call hard negatives.
     pub const OWN: Self = Self {
-        in_batch: false,
-        pool: false,
-        ..Self::ALL
+        own: true,
+        ..Self::NONE
     };
 }
 
@@ -78,7 +94,7 @@ pub struct Ids<'a> {
     pub queries: ArrayView1<'a, u64>,
     /// Of the documents, `[m]`.
     pub documents: Option<ArrayView1<'a, u64>>,
-    /// Of the own negatives, `[n, K]`.
+    /// Of the own negatives, `[n, K]`; `[total, 1]` if they are ragged.
     pub negatives: Option<ArrayView2<'a, u64>>,
     /// Of the pool, `[p]`.
     pub pool: Option<ArrayView1<'a, u64>>,
@@ -92,7 +108,7 @@ pub struct Ids<'a> {
 pub struct LogWeights<'a, A> {
     /// Of the documents, `[m]`, positives included.
     pub documents: Option<ArrayView1<'a, A>>,
-    /// Of the own negatives, `[n, K]`.
+    /// Of the own negatives, `[n, K]`; `[total, 1]` if they are ragged.
     pub negatives: Option<ArrayView2<'a, A>>,
     /// Of the pool, `[p]`.
     pub pool: Option<ArrayView1<'a, A>>,
@@ -107,7 +123,7 @@ pub struct Guide<'a, A> {
     pub queries: ArrayView2<'a, A>,
     /// Of the documents, `[m, g]`.
     pub documents: ArrayView2<'a, A>,
-    /// Of the own negatives, `[n, K, g]`.
+    /// Of the own negatives, `[n, K, g]`; `[total, 1, g]` if they are ragged.
     pub negatives: Option<ArrayView3<'a, A>>,
     /// Of the pool, `[p, g]`.
     pub pool: Option<ArrayView2<'a, A>>,
@@ -117,14 +133,9 @@ pub struct Guide<'a, A> {
 pub(super) struct Counts {
     pub(super) queries: usize,
     pub(super) documents: usize,
-    pub(super) own: Option<usize>,
+    /// The first two axes of the own negatives.
+    pub(super) own: [usize; 2],
     pub(super) pool: Option<usize>,
-}
-
-impl Counts {
-    fn own(&self) -> [usize; 2] {
-        [self.queries, self.own.unwrap_or(0)]
-    }
 }
 
 impl Ids<'_> {
@@ -134,7 +145,7 @@ impl Ids<'_> {
             check_shape("ids.documents", &[counts.documents], ids.shape())?;
         }
         if let Some(ids) = &self.negatives {
-            check_shape("ids.negatives", &counts.own(), ids.shape())?;
+            check_shape("ids.negatives", &counts.own, ids.shape())?;
         }
         if let Some(ids) = &self.pool {
             check_shape("ids.pool", &[counts.pool.unwrap_or(0)], ids.shape())?;
@@ -153,7 +164,7 @@ impl<A: Scalar> LogWeights<'_, A> {
             )?;
         }
         if let Some(weights) = &self.negatives {
-            check_shape("log_weights.negatives", &counts.own(), weights.shape())?;
+            check_shape("log_weights.negatives", &counts.own, weights.shape())?;
         }
         if let Some(weights) = &self.pool {
             let shape = [counts.pool.unwrap_or(0)];
@@ -181,7 +192,7 @@ impl<A: Scalar> Guide<'_, A> {
         rows("guide.queries", counts.queries, self.queries.shape())?;
         rows("guide.documents", counts.documents, self.documents.shape())?;
         if let Some(negatives) = &self.negatives {
-            let [n, k] = counts.own();
+            let [n, k] = counts.own;
             check_shape("guide.negatives", &[n, k, dim], negatives.shape())?;
         }
         if let Some(pool) = &self.pool {

@@ -1,12 +1,12 @@
-//! Scores of documents against a block of queries, tile by tile.
+//! Scores of a matrix against a block of queries or their positives, tile by tile.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, s};
 
-use super::block::{Judge, Rules};
-use super::candidates::Embeddings;
+use super::block::{Block, Judge, Left, Mine, Rules};
+use super::embeddings::Embeddings;
 use super::engine::Engine;
 use super::layout::Chunk;
 use super::pack::PackTransposed;
@@ -19,11 +19,28 @@ use crate::simd::dispatch;
 use crate::workspace::{Buffer, Workspace};
 
 impl<A: Scalar> Engine<'_, '_, A> {
-    /// Packs a block of queries, and those of a guide.
+    /// The rows that stand for a block of queries.
+    pub(super) fn left_rows(&self, left: Left, queries: &Range<usize>) -> Vec<usize> {
+        match left {
+            Left::Queries => queries.clone().collect(),
+            // Blocks of positives are refused where a query has not exactly one.
+            Left::Positives => queries
+                .clone()
+                .map(|query| self.listed.positives.of(query).next().unwrap_or(0))
+                .collect(),
+        }
+    }
+
+    /// Packs what stands for a block of queries, and the same of a guide.
     pub(super) fn pack_queries(&self, queries: &Range<usize>, workspace: &mut Workspace<A>) {
-        pack_transposed(&self.left, queries, &mut workspace.packed);
-        if let Some(guide) = &self.guide {
-            pack_transposed(guide, queries, &mut workspace.guide);
+        for left in self.lefts() {
+            let rows = self.left_rows(left, queries);
+            let embeddings = &self.matrices.of(left.side()).embeddings;
+            pack_transposed(embeddings, &rows, &mut workspace.packed[left as usize]);
+            if let Some(guides) = &self.guides {
+                let guide = guides.of(left.side());
+                pack_transposed(guide, &rows, &mut workspace.guide[left as usize]);
+            }
         }
     }
 
@@ -41,9 +58,11 @@ impl<A: Scalar> Engine<'_, '_, A> {
             self.dim(),
         );
         let count = slab.len() * panels;
-        let packed = &*workspace.packed.take(panels * dim * A::PANEL);
-        let guide_dim = self.guide.as_ref().map_or(0, |guide| guide.rows().ncols());
-        let guide = &*workspace.guide.take(panels * guide_dim * A::PANEL);
+        let guide_dim = self.guides.as_ref().map_or(0, |guides| guides.dim());
+        let packed = workspace.packed.each_mut();
+        let packed = packed.map(|buffer| &*buffer.take(panels * dim * A::PANEL));
+        let guide = workspace.guide.each_mut();
+        let guide = guide.map(|buffer| &*buffer.take(panels * guide_dim * A::PANEL));
         let tiles = Units {
             slice: workspace.scores.take(count * tile),
             len: tile,
@@ -62,18 +81,20 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     &self.layout.chunks[slab.start + first / panels],
                     first % panels,
                 );
+                let block = &self.blocks[chunk.block];
                 let panel_of = |dim: usize| {
                     let len = dim * A::PANEL;
                     panel * len..(panel + 1) * len
                 };
                 let lanes = queries.start + panel * A::PANEL..queries.end;
                 let (tile, max) = (tile.slice, max.slice);
-                self.score_tile(lanes.clone(), chunk, &packed[panel_of(dim)], tile, max);
-                let Some(rules) = &self.blocks[chunk.block].rules else {
+                let packed = &packed[block.left as usize][panel_of(dim)];
+                self.score_tile(block, lanes.clone(), chunk, packed, tile, max);
+                let Some(rules) = &block.rules else {
                     return;
                 };
-                let guide = &guide[panel_of(guide_dim)];
-                let left_out = self.rule_tile(rules, lanes, chunk, guide, tile, max);
+                let guide = &guide[block.left as usize][panel_of(guide_dim)];
+                let left_out = self.rule_tile(block, rules, lanes, chunk, guide, tile, max);
                 if count_left_out == Count::Yes {
                     self.left_out.fetch_add(left_out, Ordering::Relaxed);
                 }
@@ -81,39 +102,51 @@ impl<A: Scalar> Engine<'_, '_, A> {
         );
     }
 
-    pub(super) fn score_tile(
+    fn score_tile(
         &self,
+        block: &Block<A>,
         queries: Range<usize>,
         chunk: &Chunk,
         packed: &[A],
         tile: &mut [A],
         max: &mut [A],
     ) {
-        let block = &self.blocks[chunk.block];
+        let matrix = self.matrices.of(block.right);
         let tile = &mut tile[..chunk.rows.len() * A::PANEL];
-        let documents = block
-            .embeddings
-            .rows()
-            .slice_move(s![chunk.rows.clone(), ..]);
-        inner_products(documents, packed, tile);
-        let (mut positives, mut found) = ([(0, 0); 32], 0);
-        self.positives_in(chunk, &queries, |row, lane, _| {
-            positives[found] = (row, lane);
-            found += 1;
-        });
+        let rows = matrix.embeddings.rows();
+        inner_products(rows.slice(s![chunk.rows.clone(), ..]), packed, tile);
+        let mut mine = Vec::new();
+        self.mine_in(chunk, &queries, |row, lane, _| mine.push((row, lane)));
+        let mut by_lane = [A::zero(); 32];
+        if !matrix.offsets.is_empty() {
+            let end = queries.end.min(queries.start + A::PANEL);
+            let rows = self.left_rows(block.left, &(queries.start..end));
+            let left = self.matrices.of(block.left.side());
+            by_lane
+                .iter_mut()
+                .zip(rows)
+                .for_each(|(to, row)| *to = left.offsets[row]);
+        }
         dispatch(Scale {
             tile,
-            factors: &block.factors[chunk.rows.clone()],
-            positives: &positives[..found],
+            factors: &matrix.factors[chunk.rows.clone()],
+            offsets: matrix
+                .offsets
+                .get(chunk.rows.clone())
+                .filter(|rows| !rows.is_empty())
+                .map(|rows| (rows, &by_lane[..A::PANEL])),
+            mine: &mine,
             lanes: queries.len().min(A::PANEL),
             max,
         });
     }
 
     /// Turns the scores of a tile into what the softmax is taken of. Returns how many candidates were left out.
+    #[expect(clippy::too_many_arguments, reason = "what a tile is made from")]
     fn rule_tile(
         &self,
-        rules: &Rules<'_, A>,
+        block: &Block<A>,
+        rules: &Rules<A>,
         queries: Range<usize>,
         chunk: &Chunk,
         guide: &[A],
@@ -128,15 +161,20 @@ impl<A: Scalar> Engine<'_, '_, A> {
             (ids[lane], ceilings[lane]) = (query.id, A::narrow(query.ceiling));
         }
         let mut products = Vec::new();
-        let compared = rules.judge.as_ref().map(|judge| match judge {
-            Judge::Own => Compared::Own,
-            Judge::Guide(embeddings) => {
-                products.resize(rows.len() * A::PANEL, A::zero());
-                let documents = embeddings.rows().slice_move(s![rows.clone(), ..]);
-                inner_products(documents, guide, &mut products);
-                Compared::Guide(&products, &embeddings.factors[rows.clone()])
-            }
-        });
+        let compared =
+            rules
+                .judge
+                .zip(Some(self))
+                .map(|(judge, engine)| match (judge, &engine.guides) {
+                    (Judge::Guide, Some(guides)) => {
+                        let embeddings = guides.of(block.right);
+                        products.resize(rows.len() * A::PANEL, A::zero());
+                        let documents = embeddings.rows();
+                        inner_products(documents.slice(s![rows.clone(), ..]), guide, &mut products);
+                        Compared::Guide(&products, &embeddings.factors[rows.clone()])
+                    }
+                    _ => Compared::Own,
+                });
         dispatch(Rule {
             tile: &mut tile[..rows.len() * A::PANEL],
             lanes,
@@ -154,21 +192,34 @@ impl<A: Scalar> Engine<'_, '_, A> {
         })
     }
 
-    /// Visits the positives of a panel of queries that lie in a chunk: row, lane, query.
+    /// Visits what is a query's own among the scores of a chunk, for a panel of queries: row, lane, query.
     #[inline]
-    pub(super) fn positives_in(
+    pub(super) fn mine_in(
         &self,
         chunk: &Chunk,
         queries: &Range<usize>,
         mut visit: impl FnMut(usize, usize, usize),
     ) {
-        if !self.blocks[chunk.block].has_positives {
+        let mine = self.blocks[chunk.block].mine;
+        if mine == Mine::Nothing {
             return;
         }
+        let (rows, start) = (&chunk.rows, chunk.rows.start);
         for (lane, query) in queries.clone().take(A::PANEL).enumerate() {
-            let target = self.input().targets.of(query);
-            if chunk.rows.contains(&target) {
-                visit(target - chunk.rows.start, lane, query);
+            if matches!(
+                mine,
+                Mine::Positives | Mine::PositivesAndItself | Mine::Documents
+            ) {
+                let positives = self.listed.positives.among(query, rows);
+                positives.for_each(|row| visit(row - start, lane, query));
+            }
+            if matches!(mine, Mine::Itself | Mine::PositivesAndItself) && rows.contains(&query) {
+                visit(query - start, lane, query);
+            }
+            if let (Mine::Negatives, Some(own)) = (mine, &self.listed.own) {
+                let own = own.of(query);
+                let own = own.start.max(rows.start)..own.end.min(rows.end);
+                own.for_each(|row| visit(row - start, lane, query));
             }
         }
     }
@@ -181,12 +232,8 @@ pub(super) enum Count {
     No,
 }
 
-/// Packs a block of rows, normalised, as panels `[panel][dim][lane]`.
-fn pack_transposed<A: Scalar>(
-    left: &Embeddings<'_, A>,
-    rows: &Range<usize>,
-    packed: &mut Buffer<A>,
-) {
+/// Packs some rows, normalised, as panels `[panel][dim][lane]`.
+fn pack_transposed<A: Scalar>(left: &Embeddings<'_, A>, rows: &[usize], packed: &mut Buffer<A>) {
     let (dim, panels) = (left.rows().ncols(), rows.len().div_ceil(A::PANEL));
     let packed = Units {
         slice: packed.take(panels * dim * A::PANEL),
@@ -201,10 +248,10 @@ fn pack_transposed<A: Scalar>(
         &|first, count, packed: Units<A>| {
             let panels = packed.slice.chunks_exact_mut((dim * A::PANEL).max(1));
             for (panel, packed) in (first..first + count).zip(panels) {
-                let start = rows.start + panel * A::PANEL;
+                let start = panel * A::PANEL;
                 dispatch(PackTransposed {
                     left,
-                    rows: start..rows.end.min(start + A::PANEL),
+                    rows: &rows[start..rows.len().min(start + A::PANEL)],
                     packed,
                 });
             }

@@ -1,120 +1,214 @@
 //! The softmax of each query, once its own negatives are in, and the gradient of what is listed.
 
-use ndarray::{ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
-use super::candidates::Askers;
-use super::listed::{Listed, Views, times};
+use super::embeddings::Embeddings;
+use super::listed::{Listed, Unfinished, Views, times};
+use super::own::{Own, OwnRows};
+use super::pairs::PairRows;
+use super::positives::Askers;
 use super::query::Query;
 use super::softmax::Partition;
 use crate::kernels::{Groups, dot};
 use crate::rows::{Ahead, contiguous};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, publish};
-use crate::similarity::PairSlope;
+use crate::similarity::{Pair, PairSlope};
 use crate::store::{Columns, Stores, WideRow, visit, write_row};
 
 /// Settles some queries.
-pub(super) struct Settle<'l, 'a, 'g, A> {
+pub(super) struct Settle<'l, 'a, 'p, 's, 'g, 'o, A> {
     pub(super) listed: &'l Listed<'a, A>,
     pub(super) first: usize,
     pub(super) queries: &'l mut [Query],
-    pub(super) views: Views<'g, A>,
+    pub(super) pairs: PairRows<'p, 's>,
+    pub(super) views: Views<'g, 'o, A>,
+    pub(super) unfinished: Unfinished<'l, 'a, A>,
 }
 
-impl<A: Scalar> Kernel for Settle<'_, '_, '_, A> {
+impl<A: Scalar> Kernel for Settle<'_, '_, '_, '_, '_, '_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(mut self) {
-        let Listed {
-            input,
-            per_temperature,
-            positive_in_tiles,
-            ..
-        } = *self.listed;
-        let own = input.negatives.map_or(0, |negatives| negatives.dim().1);
-        let negatives = input
-            .negatives
-            .unwrap_or_else(|| input.queries.insert_axis(Axis(1)));
-        let dim = input.queries.ncols();
-        let mut pairs = Vec::with_capacity(own);
-        let [mut sum, mut wide] = [(); 2].map(|()| WideRow::new(dim));
-        let [mut query_spare, mut other_spare] = [Vec::new(), Vec::new()];
-        let stores =
-            Stores::for_bytes(size_of::<A>() * input.negatives.map_or(0, |rows| rows.len()));
+        let listed = self.listed;
+        let dim = listed.input.queries.ncols();
+        let own_bytes = size_of::<A>() * listed.own.map_or(0, |own| own.rows.len());
+        let mut pass = Pass {
+            pairs: Vec::new(),
+            sum: WideRow::new(dim),
+            wide: WideRow::new(dim),
+            spare: Vec::new(),
+            before: Vec::new(),
+            stores: Stores::for_bytes(own_bytes),
+        };
+        let mut query_spare = Vec::new();
         for local in 0..self.queries.len() {
             let (i, query) = (self.first + local, &mut self.queries[local]);
-            let row = contiguous(input.queries.row(i), &mut query_spare);
-            let square = dot::<A, I>(row, row);
-            pairs.clear();
-            for k in 0..own {
-                let negative = contiguous(negatives.slice_move(s![i, k, ..]), &mut other_spare);
-                let pair = self
-                    .listed
-                    .similarity
-                    .measure_from::<A, I>(square, row, negative);
-                let u = pair.similarity() * per_temperature;
-                let score = self.listed.own_score::<I>(i, k, query, u);
-                if score.z == f64::NEG_INFINITY {
-                    query.left_out += 1;
-                } else {
-                    query.others = query.others.merge(Partition::of(score));
-                    query.totals.add(score);
-                    query.above += f64::from(score.z > self.listed.tie(query));
-                }
-                pairs.push((pair, score.z));
+            let row = contiguous(listed.input.queries.row(i), &mut query_spare);
+            if let Some(own) = &listed.own {
+                pass.score::<I>(listed, own, i, row, query);
             }
-            query.settled = self.listed.settled(query);
-            let smoothing = self.listed.rules.label_smoothing / (1.0 + query.totals.count);
-            let weight = self.listed.weight(i) * per_temperature;
-            sum.clear();
-            wide.set(row);
-            for (k, &(pair, score)) in pairs.iter().enumerate() {
-                let share = if score == f64::NEG_INFINITY {
-                    0.0
-                } else {
-                    (score - query.others.max).exp() * query.settled.per_sum - smoothing
-                };
-                let factor = times(weight, share);
-                let negative = contiguous(negatives.slice_move(s![i, k, ..]), &mut other_spare);
-                let gradient = NegativeGradient::<A, I> {
-                    by_query: pair.slope(factor),
-                    by_negative: pair.swapped().slope(factor),
-                    query: &wide,
-                    negative: Groups::new(negative),
-                    sum: &mut sum,
-                    ahead: ahead(negatives, i + 1, k, stores),
-                };
-                match &mut self.views.1 {
-                    Some(views) => {
-                        write_row::<A, I>(views.slice_mut(s![local, k, ..]), stores, gradient);
-                    }
-                    None => visit::<I>(dim, gradient),
-                }
+            let entries = self.pairs.of(local);
+            query.settled = listed.settled(query, entries);
+            if self.views.0.is_none() && self.views.1.is_none() {
+                continue;
+            }
+            pass.sum.clear();
+            if let Some(own) = &listed.own {
+                let to = self.views.1.as_mut();
+                pass.differentiate::<I>(listed, own, i, row, query, to, self.unfinished.negatives);
             }
             let Some(views) = &mut self.views.0 else {
                 continue;
             };
-            if !positive_in_tiles {
-                let document =
-                    contiguous(input.documents.row(input.targets.of(i)), &mut other_spare);
-                let factor = times(-weight, query.settled.pull);
-                let pair = self.listed.measure::<I>(row, document);
-                sum.add_all::<I>(pair.first::<A, I>(factor, row, document));
+            if !listed.positive_in_tiles {
+                let weight = listed.weight(i) * listed.per_temperature;
+                for (index, target) in listed.positives.of(i).enumerate() {
+                    let pull = entries
+                        .get(index)
+                        .map_or(query.settled.pull, |entry| entry.pull);
+                    let document = contiguous(listed.documents.row(target), &mut pass.spare);
+                    let pair = listed.measure::<I>(row, document);
+                    let factor = times(-weight, pull);
+                    pass.sum
+                        .add_all::<I>(pair.first::<A, I>(factor, row, document));
+                }
             }
-            write_row::<A, I>(views.row_mut(local), Stores::Cached, &sum);
+            let Pass { sum, before, .. } = &mut pass;
+            let raise = self.unfinished.queries.map(|queries| raise(queries, i));
+            let view = views.row_mut(local);
+            match raise {
+                None => write_row::<A, I>(view, Stores::Cached, &*sum),
+                Some(factor) => {
+                    before.clear();
+                    before.extend(view.iter().copied());
+                    let sum = OnTop::new(before, factor, &*sum);
+                    write_row::<A, I>(view, Stores::Cached, sum);
+                }
+            }
         }
-        if stores == Stores::Streamed {
+        if pass.stores == Stores::Streamed {
             publish();
         }
     }
 }
 
-/// The same negative of the next query, which can come into the cache while this one's gradient goes out.
+/// What turns a gradient by a row into one by the row once normalised. Carried back through the normalisation it is what it was.
 #[inline(always)]
-fn ahead<A>(negatives: ArrayView3<'_, A>, query: usize, k: usize, stores: Stores) -> Ahead<'_, A> {
-    let there = stores == Stores::Streamed && query < negatives.dim().0;
-    Ahead::new(there.then(|| negatives.slice_move(s![query, k, ..])))
+fn raise<A>(embeddings: &Embeddings<'_, A>, row: usize) -> f64 {
+    let per_norm = embeddings.per_norm[row];
+    if per_norm == 0.0 {
+        0.0
+    } else {
+        embeddings.factors[row] / per_norm
+    }
+}
+
+/// What is kept from query to query.
+struct Pass<A: Scalar> {
+    /// The own negatives of a query: measured, with their scores.
+    pairs: Vec<(Pair<A::Real>, f64)>,
+    sum: WideRow,
+    wide: WideRow,
+    spare: Vec<A>,
+    before: Vec<A>,
+    stores: Stores,
+}
+
+impl<A: Scalar> Pass<A> {
+    /// Adds the own negatives of a query to its sums.
+    #[inline(always)]
+    fn score<I: Isa>(
+        &mut self,
+        listed: &Listed<'_, A>,
+        own: &Own<'_, A>,
+        i: usize,
+        row: &[A],
+        query: &mut Query,
+    ) {
+        let square = dot::<A, I>(row, row);
+        self.pairs.clear();
+        for at in own.of(i) {
+            let negative = contiguous(row_of(own.rows, at), &mut self.spare);
+            let pair = listed
+                .similarity
+                .measure_from::<A, I>(square, row, negative);
+            let u = pair.similarity() * listed.per_temperature;
+            let score = listed.own_score::<I>(i, own.place(at), query, u);
+            if score.z == f64::NEG_INFINITY {
+                query.left_out += 1;
+            } else {
+                match listed.rules.bias {
+                    Some(bias) => query.sigmoids.add(score, bias),
+                    None => query.others = query.others.merge(Partition::of(score)),
+                }
+                query.totals.add(score);
+                query.above += f64::from(query.has_positive && score.z > listed.tie(query));
+            }
+            self.pairs.push((pair, score.z));
+        }
+    }
+
+    /// Writes the gradients of the own negatives of a query, and adds up that of the query.
+    #[inline(always)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row of a pass, cut out of it for its length"
+    )]
+    fn differentiate<I: Isa>(
+        &mut self,
+        listed: &Listed<'_, A>,
+        own: &Own<'_, A>,
+        i: usize,
+        row: &[A],
+        query: &Query,
+        mut to: Option<&mut OwnRows<'_, '_, A>>,
+        unfinished: Option<&Embeddings<'_, A>>,
+    ) {
+        let smoothing = listed.rules.label_smoothing / (1.0 + query.totals.count);
+        let weight = listed.weight(i) * listed.per_temperature;
+        self.wide.set(row);
+        for (&(pair, z), at) in self.pairs.iter().zip(own.of(i)) {
+            let share = if z == f64::NEG_INFINITY {
+                0.0
+            } else {
+                listed.share(query, z) - smoothing
+            };
+            let factor = times(weight, share);
+            let negative = contiguous(row_of(own.rows, at), &mut self.spare);
+            let gradient = NegativeGradient::<A, I> {
+                by_query: pair.slope(factor),
+                by_negative: pair.swapped().slope(factor),
+                query: &self.wide,
+                negative: Groups::new(negative),
+                sum: &mut self.sum,
+                // The same negative of the next query can come into the cache while this one's gradient goes out.
+                ahead: ahead(own.rows, at + own.of(i).len(), self.stores),
+            };
+            let Some(to) = &mut to else {
+                visit::<I>(row.len(), gradient);
+                continue;
+            };
+            let local = to.local(at);
+            let view = to.rows.row_mut(local);
+            match unfinished {
+                None => write_row::<A, I>(view, self.stores, gradient),
+                Some(embeddings) => {
+                    self.before.clear();
+                    self.before.extend(view.iter().copied());
+                    let gradient = OnTop::new(&self.before, raise(embeddings, at), gradient);
+                    write_row::<A, I>(view, Stores::Cached, gradient);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn ahead<A>(rows: ArrayView2<'_, A>, at: usize, stores: Stores) -> Ahead<'_, A> {
+    let there = stores == Stores::Streamed && at < rows.nrows();
+    Ahead::new(there.then(|| row_of(rows, at)))
 }
 
 /// The gradient of a score by the negative; that by the query is added up on the way.
@@ -137,16 +231,44 @@ impl<A: Scalar, I: Isa> Columns<I, 1> for NegativeGradient<'_, A, I> {
     }
 }
 
+/// A multiple of some columns, added to what a row held before.
+struct OnTop<'r, A, C> {
+    before: Groups<'r, A>,
+    factor: f64,
+    columns: C,
+}
+
+impl<'r, A: Scalar, C> OnTop<'r, A, C> {
+    #[inline(always)]
+    fn new(before: &'r [A], factor: f64, columns: C) -> Self {
+        Self {
+            before: Groups::new(before),
+            factor,
+            columns,
+        }
+    }
+}
+
+impl<A: Scalar, I: Isa, C: Columns<I, 1>> Columns<I, 1> for OnTop<'_, A, C> {
+    #[inline(always)]
+    fn group(&mut self, group: usize) -> [I::Wide; 1] {
+        let [columns] = self.columns.group(group);
+        let before = self.before.at::<I>(group);
+        [I::wide_mul_add(I::splat(self.factor), columns, before)]
+    }
+}
+
 /// The gradient of documents that are nothing but positives.
-pub(super) struct Documents<'l, 'a, 'g, A> {
+pub(super) struct Documents<'l, 'a, 'g, A, P> {
     pub(super) listed: &'l Listed<'a, A>,
     pub(super) askers: &'l Askers,
-    pub(super) queries: &'l [Query],
+    /// −∂ℓ/∂z of a query's positive.
+    pub(super) pull: &'l P,
     pub(super) first: usize,
     pub(super) views: ArrayViewMut2<'g, A>,
 }
 
-impl<A: Scalar> Kernel for Documents<'_, '_, '_, A> {
+impl<A: Scalar, P: Fn(usize, usize) -> f64> Kernel for Documents<'_, '_, '_, A, P> {
     type Output = ();
 
     #[inline(always)]
@@ -156,14 +278,12 @@ impl<A: Scalar> Kernel for Documents<'_, '_, '_, A> {
         let [mut query_spare, mut document_spare] = [Vec::new(), Vec::new()];
         for local in 0..self.views.nrows() {
             sum.clear();
-            let document = contiguous(
-                document_row(input.documents, self.first + local),
-                &mut document_spare,
-            );
-            for &i in self.askers.of(self.first + local) {
+            let at = self.first + local;
+            let document = contiguous(row_of(self.listed.documents, at), &mut document_spare);
+            for &i in self.askers.of(at) {
                 let row = contiguous(input.queries.row(i), &mut query_spare);
                 let weight = self.listed.weight(i) * self.listed.per_temperature;
-                let factor = times(-weight, self.queries[i].settled.pull);
+                let factor = times(-weight, (self.pull)(i, at));
                 let pair = self.listed.measure::<I>(row, document);
                 sum.add_all::<I>(pair.second::<A, I>(factor, row, document));
             }
@@ -174,6 +294,6 @@ impl<A: Scalar> Kernel for Documents<'_, '_, '_, A> {
 
 /// A row with the lifetime of the matrix.
 #[inline(always)]
-fn document_row<A>(documents: ArrayView2<'_, A>, row: usize) -> ArrayView1<'_, A> {
-    documents.index_axis_move(Axis(0), row)
+fn row_of<A>(rows: ArrayView2<'_, A>, row: usize) -> ArrayView1<'_, A> {
+    rows.index_axis_move(Axis(0), row)
 }

@@ -15,7 +15,7 @@ impl Score {
     }
 }
 
-/// Sums over candidates for label smoothing.
+/// Plain sums over candidates.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     pub(super) u: f64,
@@ -24,6 +24,12 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    pub(super) const ZERO: Self = Self {
+        u: 0.0,
+        z: 0.0,
+        count: 0.0,
+    };
+
     pub(super) fn add(&mut self, score: Score) {
         self.u += score.u;
         self.z += score.z;
@@ -85,10 +91,15 @@ impl Partition {
 
     /// What the softmax over these candidates and one positive gives the positive.
     pub(super) fn against(self, positive: Score) -> Settled {
+        self.against_copies(positive, 1.0)
+    }
+
+    /// The same where the positive is in the denominator several times: log(copies + Σ e^(z − z⁺)).
+    pub(super) fn against_copies(self, positive: Score, copies: f64) -> Settled {
         if self.max == f64::NEG_INFINITY && !self.sum.is_nan() {
             let zero_or_nan = positive.z * 0.0;
             return Settled {
-                loss: zero_or_nan,
+                loss: copies.ln() + zero_or_nan,
                 per_sum: zero_or_nan,
                 others: zero_or_nan,
                 pull: zero_or_nan,
@@ -99,9 +110,10 @@ impl Partition {
         let (loss, per_sum) = if gap <= 0.0 {
             // log1p of the others' sum over the positive's keeps the digits of a loss near zero.
             let share = self.sum * gap.exp();
-            (share.ln_1p(), gap.exp() / (1.0 + share))
+            let loss = copies.ln() + (share / copies).ln_1p();
+            (loss, gap.exp() / (copies + share))
         } else {
-            let sum = self.sum + (-gap).exp();
+            let sum = self.sum + copies * (-gap).exp();
             (gap + sum.ln(), 1.0 / sum)
         };
         let others = self.sum * per_sum;
@@ -127,6 +139,18 @@ impl Partition {
             pull: 1.0,
             slope: self.slope(per_sum, positive),
             ..coupled
+        }
+    }
+
+    /// What the softmax over these candidates, positives among them, gives several positives: the mean of log Σ eᶻ − z⁺.
+    pub(super) fn around(self, positives: Totals) -> Settled {
+        let (mean_u, mean_z) = (positives.u / positives.count, positives.z / positives.count);
+        Settled {
+            loss: self.max - mean_z + self.sum.ln(),
+            per_sum: 1.0 / self.sum,
+            others: 1.0,
+            pull: 1.0,
+            slope: self.moment / self.sum + (self.max - mean_u),
         }
     }
 
@@ -217,6 +241,41 @@ mod tests {
         assert!(
             (settled.loss / exact - 1.0).abs() < ROUNDING
                 && (settled.others / exact - 1.0).abs() < ROUNDING
+        );
+    }
+
+    #[test]
+    fn several_positives_share_one_denominator() {
+        let (scores, positives) = ([0.3, -2.0, 5.0], [1.0, 4.0]);
+        let mut all = Partition::EMPTY;
+        let mut totals = Totals::default();
+        for z in scores.into_iter().chain(positives) {
+            all = all.merge(Partition::of(Score::plain(z)));
+        }
+        positives
+            .into_iter()
+            .for_each(|z| totals.add(Score::plain(z)));
+        let log_sum = scores
+            .iter()
+            .chain(&positives)
+            .map(|z: &f64| z.exp())
+            .sum::<f64>()
+            .ln();
+        assert!((all.around(totals).loss - (log_sum - 2.5)).abs() < ROUNDING);
+    }
+
+    #[test]
+    fn a_positive_that_counts_twice_is_in_the_denominator_twice() {
+        let others = Partition::of(Score::plain(0.5));
+        for positive in [-1.0_f64, 2.0] {
+            let settled = others.against_copies(Score::plain(positive), 2.0);
+            let exact = (2.0 * positive.exp() + 0.5_f64.exp()).ln() - positive;
+            assert!((settled.loss - exact).abs() < ROUNDING);
+            assert!((settled.others - 0.5_f64.exp() / (exact + positive).exp()).abs() < ROUNDING);
+        }
+        assert_eq!(
+            Partition::EMPTY.against_copies(Score::plain(1.0), 2.0).loss,
+            2f64.ln()
         );
     }
 

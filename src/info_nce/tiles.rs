@@ -3,19 +3,22 @@
 //! A tile holds the scores of one chunk of documents against one panel of queries, documents in rows: `tile[document][query]`. So a query is a lane,
 //! the sums over documents are vertical, and the tile is a panel of the matrix product that makes the query gradient (see `gemm.rs`).
 
+use super::sigmoid::logistic;
 use super::softmax::Partition;
 use super::tile_rules::Undo;
 use crate::kernels::exp;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 
-/// From inner products to scores: every row times its document's factor; own positives out; the largest score of each lane.
+/// From inner products to scores: every row times its document's factor; what is a query's own out; the largest score of each lane.
 pub(super) struct Scale<'a, A> {
     pub(super) tile: &'a mut [A],
     /// The document's factor over τ.
     pub(super) factors: &'a [A],
-    /// (row, lane) of the positives in this tile, which are not among the others.
-    pub(super) positives: &'a [(usize, usize)],
+    /// What is added to the scores of rows and lanes, where similarity is a distance.
+    pub(super) offsets: Option<(&'a [A], &'a [A])>,
+    /// (row, lane) of what is a query's own in this tile, and does not compete.
+    pub(super) mine: &'a [(usize, usize)],
     /// Lanes that hold a query; the rest get −∞.
     pub(super) lanes: usize,
     /// Receives the largest score of each lane.
@@ -39,10 +42,18 @@ impl<A: Scalar> Kernel for Scale<'_, A> {
                 *max = if *z > *max { *z } else { *max };
             }
         }
-        if self.positives.is_empty() && self.lanes >= A::PANEL {
+        if self.mine.is_empty() && self.lanes >= A::PANEL && self.offsets.is_none() {
             return;
         }
-        for &(row, lane) in self.positives {
+        if let Some((rows, lanes)) = self.offsets {
+            for (row, &by_row) in self.tile.chunks_exact_mut(A::PANEL).zip(rows) {
+                for (z, &by_lane) in row.iter_mut().zip(lanes) {
+                    let moved = *z + (by_row + by_lane);
+                    *z = if moved < -bound { -bound } else { moved };
+                }
+            }
+        }
+        for &(row, lane) in self.mine {
             self.tile[row * A::PANEL + lane] = A::neg_infinity();
         }
         max.fill(A::neg_infinity());
@@ -64,7 +75,7 @@ pub(super) struct Sums<'a, A> {
     pub(super) positives: &'a [A],
     /// For tiles that a rule changed.
     pub(super) undo: Option<Undo<'a, A>>,
-    /// Σ e^(z − shift) of each lane, then Σ e^(z − shift)·(u − shift), then the number of candidates above the positive.
+    /// Σ e^(z − shift) of each lane, then Σ e^(z − shift)·(u − shift), then nothing, then the number of candidates above the positive.
     pub(super) out: &'a mut [f64],
 }
 
@@ -76,8 +87,8 @@ impl<A: Scalar> Kernel for Sums<'_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let (sums, rest) = self.out.split_at_mut(A::PANEL);
-        let (moments, above) = rest.split_at_mut(A::PANEL);
+        let mut lanes = self.out.chunks_exact_mut(A::PANEL);
+        let [sums, moments, _, above] = [(); 4].map(|()| lanes.next().expect("four sums a lane"));
         let (shifts, positives) = (&self.shifts[..A::PANEL], &self.positives[..A::PANEL]);
         sums.fill(0.0);
         moments.fill(0.0);
@@ -187,6 +198,8 @@ pub(super) struct Weigh<'a, A> {
     /// Whether `weights` is used; without a second softmax it is folded into the packed queries instead.
     pub(super) row_weights: bool,
     pub(super) columns: Option<Columns<'a, A>>,
+    /// With a bias, a weight is the logistic function of score and bias, and not the exponential of the score.
+    pub(super) sigmoid: Option<A>,
     /// (row, lane, value) of the positives in this tile.
     pub(super) positives: &'a [(usize, usize, f64)],
     /// What is taken off the candidates of each lane that are not left out.
@@ -209,6 +222,11 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
             .enumerate()
         {
             match self.columns {
+                None if self.sigmoid.is_some() => {
+                    let bias = self.sigmoid.unwrap_or_default();
+                    row.iter_mut()
+                        .for_each(|z| *z = logistic::<A, I>(*z + bias) * factor);
+                }
                 None if !self.row_weights => {
                     for (z, &shift) in row.iter_mut().zip(shifts) {
                         *z = exp::<A, I>(*z - shift) * factor;
@@ -246,6 +264,36 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
                 .skip(lane)
                 .step_by(A::PANEL)
                 .for_each(|z| *z = A::zero());
+        }
+    }
+}
+
+/// The sums of a weighed tile: of each lane, then of each row, where lanes count `scales` times. For distances, whose gradient has the row itself in it.
+pub(super) struct WeightSums<'a, A> {
+    pub(super) tile: &'a [A],
+    pub(super) scales: &'a [f64],
+    /// A panel of lanes, then the rows of the tile.
+    pub(super) out: &'a mut [f64],
+}
+
+impl<A: Scalar> Kernel for WeightSums<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (lanes, rows) = self.out.split_at_mut(A::PANEL);
+        lanes.fill(0.0);
+        for (row, out) in self.tile.chunks_exact(A::PANEL).zip(rows) {
+            *out = 0.0;
+            for ((lane, &weight), &scale) in lanes.iter_mut().zip(row).zip(self.scales) {
+                *lane += weight.wide();
+                // A query that does not take part has scale zero, and a NaN perhaps.
+                *out += if scale == 0.0 {
+                    0.0
+                } else {
+                    weight.wide() * scale
+                };
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Similarities of two rows with their gradients: the cosine, exact near ±1 and for every norm, and the dot product.
+//! Similarities of two rows with their gradients: the cosine, exact near ±1 and for every norm, the dot product, minus the squared distance.
 
 mod cosine;
 
-use crate::kernels::{Groups, Moments, dot, moments_with};
+use crate::kernels::{Groups, Moments, Stripe, dot, moments_with};
 use crate::scalar::Scalar;
-use crate::simd::Isa;
+use crate::simd::{Isa, LANES};
 use crate::store::Columns;
 use crate::wide::Real;
 use cosine::cosine_of;
@@ -32,6 +32,8 @@ pub enum Similarity {
     Cosine,
     /// x·y
     Dot,
+    /// −‖x − y‖²
+    SquaredEuclidean,
 }
 
 impl Similarity {
@@ -40,7 +42,8 @@ impl Similarity {
     pub(crate) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Pair<A::Real> {
         match self {
             Self::Cosine => Pair::Cosine(cosine::<A, I>(x, y, 0.0)),
-            Self::Dot => Pair::Dot(fair_dot::<A, I>(x, y)),
+            Self::Dot => Pair::Dot(fair(dot::<A, I>(x, y).value(), x, y)),
+            Self::SquaredEuclidean => Pair::Difference(squared_distance::<A, I>(x, y)),
         }
     }
 
@@ -57,17 +60,28 @@ impl Similarity {
                 let [xy, yy] = moments_with::<A, I>(x, y);
                 Pair::Cosine(cosine_of::<A, I>(Moments { xx, xy, yy }, x, y, 0.0))
             }
-            Self::Dot => Pair::Dot(fair_dot::<A, I>(x, y)),
+            Self::Dot | Self::SquaredEuclidean => self.measure::<A, I>(x, y),
         }
     }
 }
 
-/// x·y; NaN where it is infinite because a row is, and not by overflow: that is no score.
+/// A score; NaN where it is infinite because a row is, and not by overflow: that is no score.
 #[inline(always)]
-fn fair_dot<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> f64 {
-    let dot = dot::<A, I>(x, y).value();
-    let fair = dot.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
-    if fair { dot } else { f64::NAN }
+fn fair<A: Scalar>(score: f64, x: &[A], y: &[A]) -> f64 {
+    let fair = score.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
+    if fair { score } else { f64::NAN }
+}
+
+/// ‖x − y‖², from the differences.
+#[inline(always)]
+fn squared_distance<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> f64 {
+    let mut sum = Stripe::<I>::zero();
+    let rows = [Groups::new(x), Groups::new(y)];
+    for group in 0..x.len().div_ceil(LANES) {
+        let z = I::sub(rows[0].at::<I>(group), rows[1].at::<I>(group));
+        sum.add_product::<A>(z, z);
+    }
+    fair(sum.sum::<A>().value(), x, y)
 }
 
 /// A measured pair of rows.
@@ -75,6 +89,8 @@ fn fair_dot<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> f64 {
 pub(crate) enum Pair<R> {
     Cosine(Cosine<R>),
     Dot(f64),
+    /// ‖x − y‖²
+    Difference(f64),
 }
 
 impl<R: Real> Pair<R> {
@@ -83,6 +99,7 @@ impl<R: Real> Pair<R> {
         match self {
             Self::Cosine(cosine) => cosine.cosine,
             Self::Dot(dot) => dot,
+            Self::Difference(square) => -square,
         }
     }
 
@@ -93,6 +110,7 @@ impl<R: Real> Pair<R> {
             _ if factor == 0.0 => PairSlope::Zero,
             Self::Cosine(pair) => PairSlope::Cosine(pair.first::<A, I>(factor)),
             Self::Dot(_) => PairSlope::Dot(I::splat(factor)),
+            Self::Difference(_) => PairSlope::Difference(I::splat(2.0 * factor)),
         }
     }
 
@@ -101,7 +119,7 @@ impl<R: Real> Pair<R> {
     pub(crate) fn swapped(self) -> Self {
         match self {
             Self::Cosine(pair) => Self::Cosine(pair.swapped()),
-            Self::Dot(dot) => Self::Dot(dot),
+            Self::Dot(_) | Self::Difference(_) => self,
         }
     }
 
@@ -137,6 +155,7 @@ pub(crate) enum PairSlope<A: Scalar, I: Isa> {
     Zero,
     Cosine(CosineSlope<A, I>),
     Dot(I::Wide),
+    Difference(I::Wide),
 }
 
 impl<A: Scalar, I: Isa> PairSlope<A, I> {
@@ -147,6 +166,7 @@ impl<A: Scalar, I: Isa> PairSlope<A, I> {
             Self::Zero => I::splat(0.0),
             Self::Cosine(slope) => slope.at(x, y),
             Self::Dot(factor) => I::mul(*factor, y),
+            Self::Difference(factor) => I::mul(*factor, I::sub(y, x)),
         }
     }
 }

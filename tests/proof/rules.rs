@@ -47,9 +47,8 @@ fn list() -> Vec<Options> {
     let absolute = |margin, sources| Some((FalseNegatives::Absolute(margin), sources));
     let relative = |margin, sources| Some((FalseNegatives::Relative(margin), sources));
     let pool = Sources {
-        in_batch: false,
-        own: false,
         pool: true,
+        ..Sources::NONE
     };
     let single = [
         Options { ids: true, ..PLAIN },
@@ -676,9 +675,8 @@ fn copies_of_the_positive_are_no_better_than_it_and_stay() {
     let pool = documents.clone();
     let input = InfoNceInput::new(queries.view(), documents.view()).with_pool(pool.view());
     let only_pool = Sources {
-        in_batch: false,
-        own: false,
         pool: true,
+        ..Sources::NONE
     };
     let loss = InfoNceLoss::new(0.05)
         .unwrap()

@@ -115,6 +115,7 @@ impl<A: Scalar> Problem<A> {
                 let scalar = part.into_dimensionality::<Ix0>().expect("no axes");
                 scalar.into_scalar()
             }),
+            bias: None,
         });
         let want = Want {
             gradient,

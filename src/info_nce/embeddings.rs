@@ -1,138 +1,15 @@
-//! Who competes with whom: the matrices that are scored against each other, and where the positives are.
+//! A matrix of embeddings, with what turns inner products of its rows into similarities.
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::blocks::{Threads, Units, for_each};
-use crate::error::Error;
 use crate::kernels::{dot, largest};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::similarity::{SAFE, Similarity, power_of_two_scale};
 use crate::wide::Real;
-
-/// Which row of the documents is the positive of a query.
-///
-/// ```
-/// use contrastive::{InfoNceInput, InfoNceLoss, Loss, Targets};
-/// use ndarray::array;
-///
-/// // The second half of a batch on one machine, against the documents of all.
-/// let queries = array![[0.0, 1.0]];
-/// let documents = array![[1.0, 0.0], [0.0, 1.0]];
-/// let input = InfoNceInput::new(queries.view(), documents.view()).with_targets(Targets::Offset(1));
-/// let value: f64 = InfoNceLoss::new(1.0)?.forward(input)?;
-/// assert!((value - (-1.0_f64).exp().ln_1p()).abs() < 1e-15);
-/// # Ok::<(), contrastive::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub enum Targets<'a> {
-    /// Document i is the positive of query i.
-    #[default]
-    Aligned,
-    /// Document i + offset is the positive of query i.
-    Offset(usize),
-    /// The positive of each query, `[n]`. Several queries may share a document.
-    Index(ArrayView1<'a, usize>),
-}
-
-impl Targets<'_> {
-    pub(super) fn check(&self, queries: usize, documents: usize) -> Result<(), Error> {
-        match self {
-            Self::Aligned | Self::Offset(_) => {
-                let last = queries
-                    .checked_sub(1)
-                    .map(|last| last.saturating_add(self.offset()));
-                match last {
-                    Some(found) if found >= documents => Err(Error::Index {
-                        name: "targets",
-                        row: queries - 1,
-                        rows: documents,
-                        found,
-                    }),
-                    _ => Ok(()),
-                }
-            }
-            Self::Index(index) => {
-                if index.len() != queries {
-                    return Err(Error::Shape {
-                        name: "targets",
-                        expected: vec![queries],
-                        found: vec![index.len()],
-                    });
-                }
-                match index
-                    .iter()
-                    .enumerate()
-                    .find(|&(_, &target)| target >= documents)
-                {
-                    Some((row, &found)) => Err(Error::Index {
-                        name: "targets",
-                        row,
-                        rows: documents,
-                        found,
-                    }),
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-
-    fn offset(&self) -> usize {
-        if let Self::Offset(offset) = self {
-            *offset
-        } else {
-            0
-        }
-    }
-
-    /// The positive of a query.
-    #[inline]
-    pub(super) fn of(&self, query: usize) -> usize {
-        match self {
-            Self::Aligned => query,
-            Self::Offset(offset) => query + offset,
-            Self::Index(index) => index[query],
-        }
-    }
-}
-
-/// The queries of each document, found from the targets by a counting sort.
-pub(super) struct Askers {
-    /// Where the queries of a document begin in `queries`, and one end more.
-    starts: Vec<usize>,
-    queries: Vec<usize>,
-}
-
-impl Askers {
-    pub(super) fn new(targets: &Targets<'_>, queries: usize, documents: usize) -> Self {
-        let mut starts = vec![0; documents + 1];
-        for query in 0..queries {
-            starts[targets.of(query) + 1] += 1;
-        }
-        for document in 0..documents {
-            starts[document + 1] += starts[document];
-        }
-        let mut next = starts.clone();
-        let mut sorted = vec![0; queries];
-        for query in 0..queries {
-            let place = &mut next[targets.of(query)];
-            sorted[*place] = query;
-            *place += 1;
-        }
-        Self {
-            starts,
-            queries: sorted,
-        }
-    }
-
-    /// The queries whose positive this document is, in ascending order.
-    pub(super) fn of(&self, document: usize) -> &[usize] {
-        &self.queries[self.starts[document]..self.starts[document + 1]]
-    }
-}
 
 /// A matrix of embeddings with what turns inner products of its rows into similarities.
 pub(super) struct Embeddings<'a, A> {
@@ -144,6 +21,8 @@ pub(super) struct Embeddings<'a, A> {
     pub(super) factors: Vec<f64>,
     /// 1/‖row‖ of the caller's rows, likewise.
     pub(super) per_norm: Vec<f64>,
+    /// ‖row‖², where similarity is a distance; empty otherwise.
+    pub(super) squares: Vec<f64>,
 }
 
 /// 1/norm and the power of two that it was scaled by.
@@ -152,6 +31,8 @@ struct Norm {
     scale: f64,
     /// 1 / ‖row·scale‖
     inverse: f64,
+    /// ‖row‖², where similarity is a distance.
+    square: f64,
 }
 
 struct Norms<'a, 'b, A> {
@@ -172,6 +53,10 @@ impl<A: Scalar> Kernel for Norms<'_, '_, A> {
             *out = match self.similarity {
                 Similarity::Cosine => norm::<A, I>(row),
                 Similarity::Dot => unit(row),
+                Similarity::SquaredEuclidean => Norm {
+                    square: dot::<A, I>(row, row).value(),
+                    ..unit(row)
+                },
             };
         }
     }
@@ -184,6 +69,7 @@ fn unit<A: Scalar>(row: &[A]) -> Norm {
     Norm {
         scale: 1.0,
         inverse: if finite { 1.0 } else { f64::NAN },
+        square: 0.0,
     }
 }
 
@@ -194,12 +80,14 @@ fn norm<A: Scalar, I: Isa>(row: &[A]) -> Norm {
         return Norm {
             scale: 1.0,
             inverse: 1.0 / square.sqrt(),
+            square,
         };
     }
     if largest(row) == 0.0 {
         return Norm {
             scale: 1.0,
             inverse: 0.0,
+            square,
         };
     }
     let scale = power_of_two_scale(row, 0.0);
@@ -211,6 +99,7 @@ fn norm<A: Scalar, I: Isa>(row: &[A]) -> Norm {
         } else {
             f64::NAN
         },
+        square,
     }
 }
 
@@ -236,6 +125,10 @@ impl<'a, A: Scalar> Embeddings<'a, A> {
                 });
             },
         );
+        let squares = match similarity {
+            Similarity::SquaredEuclidean => norms.iter().map(|norm| norm.square).collect(),
+            Similarity::Cosine | Similarity::Dot => Vec::new(),
+        };
         let per_norm: Vec<f64> = norms.iter().map(|norm| norm.scale * norm.inverse).collect();
         if per_norm
             .iter()
@@ -246,6 +139,7 @@ impl<'a, A: Scalar> Embeddings<'a, A> {
                 copy: None,
                 factors: per_norm.clone(),
                 per_norm,
+                squares,
             };
         }
         let mut copy = Array2::zeros(rows.dim());
@@ -276,6 +170,7 @@ impl<'a, A: Scalar> Embeddings<'a, A> {
             copy: Some(copy),
             factors,
             per_norm,
+            squares,
         }
     }
 
