@@ -2,21 +2,27 @@
 //!
 //! A generic function is compiled by the crate that calls it, for each type and, in this crate, for three instruction sets: minutes of
 //! work in every crate that uses a loss. The functions here are not generic, so that work is done once, in this crate, and
-//! [`Loss::evaluate`] of a loss only calls them. A new loss has a line in the list below.
+//! [`Loss::evaluate`] of a loss only calls them. A new loss has a line in the list below, and so has every other pass over many rows.
 
 use crate::distance::Distance;
 use crate::error::Error;
 use crate::loss::{Loss, Want};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
-use crate::{CosineEmbeddingLoss, InfoNceLoss, TripletMarginLoss};
+use crate::{
+    CosineEmbeddingLoss, InfoNceChunk, InfoNceGradient, InfoNceLoss, InfoNceStates,
+    TripletMarginLoss,
+};
 use crate::{cosine_embedding, info_nce, triplet_margin};
 
 type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
 type Wanted<'w, 'g, L, A> = Want<'w, A, <L as Loss<A>>::Gradient<'g>, <L as Loss<A>>::Report>;
 
 macro_rules! compiled {
-    ($($name:ident: $loss:ty, $body:path;)*) => {
+    (
+        $(loss $name:ident: $loss:ty, $body:path;)*
+        $(fn $pass:ident($($argument:ident: $type:ty),*) -> $result:ty = $pass_body:path;)*
+    ) => {
         /// [`Loss::evaluate`] of each loss, for this element type.
         pub trait Compiled: Sized {
             $(fn $name(
@@ -27,14 +33,20 @@ macro_rules! compiled {
             ) -> Result<Self, Error>
             where
                 Self: Scalar;)*
+            $(fn $pass($($argument: $type),*) -> $result
+            where
+                Self: Scalar;)*
         }
-        compiled_for!(f32: $($name: $loss, $body;)*);
-        compiled_for!(f64: $($name: $loss, $body;)*);
+        compiled_for!(f32: $(loss $name: $loss, $body;)* $(fn $pass($($argument: $type),*) -> $result = $pass_body;)*);
+        compiled_for!(f64: $(loss $name: $loss, $body;)* $(fn $pass($($argument: $type),*) -> $result = $pass_body;)*);
     };
 }
 
 macro_rules! compiled_for {
-    ($scalar:ty: $($name:ident: $loss:ty, $body:path;)*) => {
+    (
+        $scalar:ty: $(loss $name:ident: $loss:ty, $body:path;)*
+        $(fn $pass:ident($($argument:ident: $type:ty),*) -> $result:ty = $pass_body:path;)*
+    ) => {
         impl Compiled for $scalar {
             // Inlined into another crate it would be compiled there.
             $(#[inline(never)]
@@ -46,12 +58,29 @@ macro_rules! compiled_for {
             ) -> Result<Self, Error> {
                 $body(loss, input, want, workspace)
             })*
+            $(#[inline(never)]
+            fn $pass($($argument: $type),*) -> $result {
+                $pass_body($($argument),*)
+            })*
         }
     };
 }
 
 compiled! {
-    cosine_embedding: CosineEmbeddingLoss, cosine_embedding::evaluate;
-    triplet_margin: TripletMarginLoss<&dyn Distance<Self>>, triplet_margin::evaluate;
-    info_nce: InfoNceLoss, info_nce::evaluate;
+    loss cosine_embedding: CosineEmbeddingLoss, cosine_embedding::evaluate;
+    loss triplet_margin: TripletMarginLoss<&dyn Distance<Self>>, triplet_margin::evaluate;
+    loss info_nce: InfoNceLoss, info_nce::evaluate;
+    fn info_nce_observe(
+        loss: &InfoNceLoss,
+        chunk: InfoNceChunk<'_, Self>,
+        states: &mut InfoNceStates,
+        workspace: &mut Workspace<Self>
+    ) -> Result<(), Error> = info_nce::observe;
+    fn info_nce_apply(
+        loss: &InfoNceLoss,
+        chunk: InfoNceChunk<'_, Self>,
+        states: &InfoNceStates,
+        gradient: InfoNceGradient<'_, Self>,
+        workspace: &mut Workspace<Self>
+    ) -> Result<(), Error> = info_nce::apply;
 }

@@ -61,6 +61,7 @@ mod gemm;
 mod info_nce;
 mod kernels;
 mod label;
+mod log_sum_exp;
 pub mod loss;
 mod reduction;
 mod rows;
@@ -79,11 +80,12 @@ pub use cosine_embedding::{
 pub use distance::{CosineDistance, Distance, Lp, SquaredEuclidean};
 pub use error::Error;
 pub use info_nce::{
-    Directions, FalseNegatives, Guide, Ids, InfoNceGradient, InfoNceInput, InfoNceLoss,
-    InfoNceOwnedGradient, InfoNceReport, LogWeights, PartitionMode, SeveralPositives, Sources,
-    Targets,
+    Directions, FalseNegatives, Guide, Ids, InfoNceChunk, InfoNceGradient, InfoNceInput,
+    InfoNceLoss, InfoNceOwnedGradient, InfoNceReport, InfoNceStates, InfoNceTotal, LogWeights,
+    PartitionMode, SeveralPositives, Sources, Targets,
 };
 pub use label::PairLabel;
+pub use log_sum_exp::LogSumExp;
 pub use loss::{Loss, OwnedGradient, Want};
 pub use reduction::Reduction;
 pub use scalar::Scalar;

@@ -137,6 +137,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     columns: block.columns.then(|| Columns {
                         shifts: &self.column_shifts[chunk.rows.clone()],
                         weights: &self.column_weights[chunk.rows.clone()],
+                        undo: self.undo(chunk),
                     }),
                     sigmoid,
                     row_weights: self.weights_in_tiles(),

@@ -15,28 +15,9 @@ use crate::scalar::Scalar;
 
 impl InfoNceLoss {
     pub(super) fn check_input<A: Scalar>(&self, input: &InfoNceInput<'_, A>) -> Result<(), Error> {
-        let (n, dim) = input.queries.dim();
-        check_shape(
-            "documents",
-            &[input.documents.nrows(), dim],
-            input.documents.shape(),
-        )?;
-        if let Some(negatives) = &input.negatives {
-            let (first, count, _) = negatives.dim();
-            let (first, count) = match &input.negative_offsets {
-                Some(offsets) => {
-                    check_offsets("negative_offsets", offsets, n, first)?;
-                    (first, 1)
-                }
-                None => (n, count.max(1)),
-            };
-            check_shape("negatives", &[first, count, dim], negatives.shape())?;
-        }
-        if let Some(pool) = &input.pool {
-            check_shape("pool", &[pool.nrows().max(1), dim], pool.shape())?;
-        }
+        let n = input.queries.nrows();
+        check_shapes(input)?;
         input.targets.check(n, input.documents.nrows())?;
-        self.check_rules(input)?;
         self.reduction.check_weights("queries", n, input.weights)?;
         let others = input.negatives.is_some() || input.pool.is_some();
         if !self.in_batch_negatives && !others {
@@ -128,27 +109,49 @@ impl InfoNceLoss {
         };
         Some(Array1::from_shape_fn(n, weight))
     }
+}
 
-    fn check_rules<A: Scalar>(&self, input: &InfoNceInput<'_, A>) -> Result<(), Error> {
-        let counts = Counts {
-            queries: input.queries.nrows(),
-            documents: input.documents.nrows(),
-            own: input
-                .negatives
-                .map_or([input.queries.nrows(), 0], |negatives| {
-                    [negatives.dim().0, negatives.dim().1]
-                }),
-            pool: input.pool.map(|pool| pool.nrows()),
+/// Refuses arrays that do not fit together.
+pub(super) fn check_shapes<A: Scalar>(input: &InfoNceInput<'_, A>) -> Result<(), Error> {
+    let (n, dim) = input.queries.dim();
+    check_shape(
+        "documents",
+        &[input.documents.nrows(), dim],
+        input.documents.shape(),
+    )?;
+    if let Some(negatives) = &input.negatives {
+        let (first, count, _) = negatives.dim();
+        let (first, count) = match &input.negative_offsets {
+            Some(offsets) => {
+                check_offsets("negative_offsets", offsets, n, first)?;
+                (first, 1)
+            }
+            None => (n, count.max(1)),
         };
-        if let Some(ids) = &input.ids {
-            ids.check(&counts)?;
-        }
-        if let Some(guide) = &input.guide {
-            guide.check(&counts)?;
-        }
-        input.log_weights.check(&counts)?;
-        Ok(())
+        check_shape("negatives", &[first, count, dim], negatives.shape())?;
     }
+    if let Some(pool) = &input.pool {
+        check_shape("pool", &[pool.nrows().max(1), dim], pool.shape())?;
+    }
+
+    let counts = Counts {
+        queries: input.queries.nrows(),
+        documents: input.documents.nrows(),
+        own: input
+            .negatives
+            .map_or([input.queries.nrows(), 0], |negatives| {
+                [negatives.dim().0, negatives.dim().1]
+            }),
+        pool: input.pool.map(|pool| pool.nrows()),
+    };
+    if let Some(ids) = &input.ids {
+        ids.check(&counts)?;
+    }
+    if let Some(guide) = &input.guide {
+        guide.check(&counts)?;
+    }
+    input.log_weights.check(&counts)?;
+    Ok(())
 }
 
 pub(super) fn check_want<A: Scalar>(
@@ -158,9 +161,16 @@ pub(super) fn check_want<A: Scalar>(
     if let Some(rows) = &want.rows {
         check_shape("rows", &[input.queries.nrows()], rows.shape())?;
     }
-    let Some(gradient) = &want.gradient else {
-        return Ok(());
-    };
+    match &want.gradient {
+        Some(gradient) => check_gradient(input, gradient),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_gradient<A: Scalar>(
+    input: &InfoNceInput<'_, A>,
+    gradient: &InfoNceGradient<'_, A>,
+) -> Result<(), Error> {
     if let Some(view) = &gradient.queries {
         check_shape("gradient.queries", input.queries.shape(), view.shape())?;
     }

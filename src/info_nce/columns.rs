@@ -39,7 +39,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
     fn rivals(&self, document: usize, askers: &[usize]) -> Vec<Partition> {
         let own = askers
             .iter()
-            .map(|&i| Partition::of(self.queries[i].positive));
+            .map(|&i| Partition::of(self.queries[i].positive.plain()));
         all_but_each(self.columns[document], own)
     }
 
@@ -56,7 +56,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             let (max, settled) = if joint {
                 (query.others.max, query.settled)
             } else {
-                query.column = rivals.against(query.positive);
+                query.column = rivals.against(query.positive.plain());
                 (rivals.max, query.column)
             };
             if max == f64::NEG_INFINITY {
@@ -77,7 +77,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             let weight = self.listed.weight(i);
             let query = &mut self.queries[i];
             // The other askers push this one's score down: their softmaxes have it in them.
-            let pushed = times(push.sum, (query.positive.z + push.max).exp());
+            let pushed = times(push.sum, (query.positive.u + push.max).exp());
             let pulled = if joint {
                 0.0
             } else {

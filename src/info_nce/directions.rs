@@ -10,8 +10,8 @@
 /// | document → query | s(qⱼ, d_t(i)) | |
 /// | document → document | s(d_t(i), dⱼ); with pooled negatives also those of the own negatives of others | its own documents |
 ///
-/// How they come together is [`PartitionMode`]. Rules with [`Ids`](crate::Ids) hold in all directions; others where [`Sources`](crate::Sources)
-/// say so.
+/// How they come together is [`PartitionMode`]. What [`Ids`](crate::Ids) or a guide leave out is left out in all directions; hardness and false negatives by
+/// similarity hold where [`Sources`](crate::Sources) say so; in the direction document → query scores are never moved, by hardness or log weights.
 ///
 /// Source: Li et al. 2023 (GTE), <https://arxiv.org/abs/2308.03281>; sentence-transformers' `directions`.
 ///

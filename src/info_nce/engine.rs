@@ -158,7 +158,7 @@ pub(super) struct Engine<'l, 'a, A> {
 }
 
 impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
-    fn new(
+    pub(super) fn new(
         loss: &'l InfoNceLoss,
         input: InfoNceInput<'a, A>,
         positives: &'a Positives,
@@ -228,7 +228,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
     }
 
     /// Blocks of queries.
-    fn query_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<A> {
+    pub(super) fn query_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<A> {
         let (n, step) = (self.queries.len(), self.layout.queries::<A>());
         (0..n)
             .step_by(step)
@@ -301,7 +301,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
         }
     }
 
-    fn score_positives(&mut self, queries: &Range<usize>) {
+    pub(super) fn score_positives(&mut self, queries: &Range<usize>) {
         let pairs = self.pairs.some(queries);
         self.listed
             .score_positives(queries.start, &mut self.queries[queries.clone()], pairs);
@@ -335,7 +335,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
 
     // ---- results
 
-    fn losses(&self) -> Vec<f64> {
+    pub(super) fn losses(&self) -> Vec<f64> {
         let queries = self.queries.iter();
         if self.loss.averages_directions() {
             queries
@@ -351,7 +351,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
         (0..self.queries.len()).map(move |i| weights.map_or(1.0, |weights| weights[i].wide()))
     }
 
-    fn weighted_sum(&self, losses: &[f64]) -> f64 {
+    pub(super) fn weighted_sum(&self, losses: &[f64]) -> f64 {
         let rows = losses
             .iter()
             .zip(self.weights())
@@ -373,7 +373,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
     }
 
     /// The sum of something over the queries, each times its weight and the engine's scale.
-    fn weighted(&self, of: impl Fn(&Query) -> f64) -> f64 {
+    pub(super) fn weighted(&self, of: impl Fn(&Query) -> f64) -> f64 {
         let queries = self.queries.iter().enumerate();
         let queries = queries.map(|(i, query)| (self.listed.weight(i), query));
         let queries = queries.filter(|&(weight, _)| weight != 0.0);

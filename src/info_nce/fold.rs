@@ -168,7 +168,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             .for_each(|(query, totals)| query.totals = totals);
     }
 
-    fn undo(&self, chunk: &Chunk) -> Option<Undo<'_, A>> {
+    pub(super) fn undo(&self, chunk: &Chunk) -> Option<Undo<'_, A>> {
         let rules = self.blocks[chunk.block].rules.as_ref();
         rules.map(|rules| rules.undo(chunk.rows.clone()))
     }

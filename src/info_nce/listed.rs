@@ -29,8 +29,8 @@ pub(super) struct ListedRules {
     pub(super) label_smoothing: f64,
     decoupled: bool,
     several: SeveralPositives,
-    /// How often the positive is in the denominator.
-    copies: f64,
+    /// Whether the positive is in the denominator a second time, as a score of its document.
+    twice: bool,
     /// Of the sigmoid loss.
     pub(super) bias: Option<f64>,
 }
@@ -45,13 +45,62 @@ impl ListedRules {
             label_smoothing: loss.label_smoothing,
             decoupled: loss.decoupled,
             several: loss.several_positives,
-            copies: if loss.joint() && loss.directions.document_to_query {
-                2.0
-            } else {
-                1.0
-            },
+            twice: loss.joint() && loss.directions.document_to_query,
             bias: loss.bias,
         }
+    }
+
+    /// What a query's softmax gives it, once all candidates are in; the pulls of several positives are written to `pairs`.
+    #[inline]
+    pub(super) fn settled(&self, query: &mut Query, pairs: &mut [Entry]) -> Settled {
+        if let Some(bias) = self.bias {
+            return sigmoid_settled(query, pairs, bias);
+        }
+        if !pairs.is_empty() {
+            return self.settled_with_several(query, pairs);
+        }
+        if !query.has_positive {
+            return Settled::ZERO;
+        }
+        let settled = if self.decoupled {
+            query.others.decoupled(query.positive)
+        } else {
+            let Score { u, z } = query.positive;
+            let second = if self.twice { (u - z).exp() } else { 0.0 };
+            query.others.against_copies(query.positive, 1.0 + second)
+        };
+        if self.label_smoothing > 0.0 {
+            return settled.smoothed(self.label_smoothing, query.positive, query.totals);
+        }
+        settled
+    }
+
+    fn settled_with_several(&self, query: &Query, pairs: &mut [Entry]) -> Settled {
+        let share = 1.0 / pairs.len() as f64;
+        if self.several == SeveralPositives::Together {
+            let mut settled = query.others.around(query.several);
+            settled.others = 1.0;
+            for entry in pairs {
+                let p = (entry.score.z - query.others.max).exp() * settled.per_sum;
+                entry.pull = share - p;
+                settled.others -= p;
+            }
+            return settled;
+        }
+        let mut mean = Settled::ZERO;
+        for entry in pairs {
+            let settled = if self.decoupled {
+                query.others.decoupled(entry.score)
+            } else {
+                query.others.against(entry.score)
+            };
+            entry.pull = share * settled.pull;
+            mean.loss += share * settled.loss;
+            mean.per_sum += share * settled.per_sum;
+            mean.others += share * settled.others;
+            mean.slope += share * settled.slope;
+        }
+        mean
     }
 }
 
@@ -106,59 +155,6 @@ impl<'a, A: Scalar> Listed<'a, A> {
     pub(super) fn tie(&self, query: &Query) -> f64 {
         let size = query.positive.z.abs().max(self.per_temperature);
         query.positive.z + 16.0 * A::epsilon().wide() * size
-    }
-
-    /// What a query's softmax gives it, once all candidates are in; the pulls of several positives are written to `pairs`.
-    #[inline]
-    pub(super) fn settled(&self, query: &mut Query, pairs: &mut [Entry]) -> Settled {
-        if let Some(bias) = self.rules.bias {
-            return sigmoid_settled(query, pairs, bias);
-        }
-        if !pairs.is_empty() {
-            return self.settled_with_several(query, pairs);
-        }
-        if !query.has_positive {
-            return Settled::ZERO;
-        }
-        let settled = if self.rules.decoupled {
-            query.others.decoupled(query.positive)
-        } else {
-            query
-                .others
-                .against_copies(query.positive, self.rules.copies)
-        };
-        if self.rules.label_smoothing > 0.0 {
-            return settled.smoothed(self.rules.label_smoothing, query.positive, query.totals);
-        }
-        settled
-    }
-
-    fn settled_with_several(&self, query: &Query, pairs: &mut [Entry]) -> Settled {
-        let share = 1.0 / pairs.len() as f64;
-        if self.rules.several == SeveralPositives::Together {
-            let mut settled = query.others.around(query.several);
-            settled.others = 1.0;
-            for entry in pairs {
-                let p = (entry.score.z - query.others.max).exp() * settled.per_sum;
-                entry.pull = share - p;
-                settled.others -= p;
-            }
-            return settled;
-        }
-        let mut mean = Settled::ZERO;
-        for entry in pairs {
-            let settled = if self.rules.decoupled {
-                query.others.decoupled(entry.score)
-            } else {
-                query.others.against(entry.score)
-            };
-            entry.pull = share * settled.pull;
-            mean.loss += share * settled.loss;
-            mean.per_sum += share * settled.per_sum;
-            mean.others += share * settled.others;
-            mean.slope += share * settled.slope;
-        }
-        mean
     }
 
     /// The score of an own negative whose similarity over the temperature is `u`; −∞ if it is left out.

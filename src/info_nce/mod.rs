@@ -3,6 +3,7 @@
 mod apply;
 mod block;
 mod checks;
+mod chunks;
 mod columns;
 mod directions;
 mod embeddings;
@@ -39,6 +40,8 @@ use engine::Engine;
 use positives::Positives;
 use rules::Hardness;
 
+pub use chunks::{InfoNceChunk, InfoNceStates, InfoNceTotal};
+pub(crate) use chunks::{apply, observe};
 pub use directions::{Directions, PartitionMode};
 pub use input::{InfoNceGradient, InfoNceInput, InfoNceOwnedGradient, InfoNceReport};
 pub use options::SeveralPositives;

@@ -171,6 +171,13 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
                 }
                 &gradient_spare
             };
+            if gradient.iter().all(|g| g.is_zero()) {
+                // Nothing asks for this row, which need not be finite then.
+                if !self.add {
+                    self.rows.row_mut(local).fill(A::zero());
+                }
+                continue;
+            }
             let along = match self.along {
                 Along::Nothing => 0.0,
                 Along::Projection => dot::<A, I>(gradient, x).value() * factor * factor,
@@ -217,9 +224,10 @@ impl<A: Scalar> Kernel for AddTurned<'_, '_, '_, A> {
         for (index, (rows, panel)) in self.rows.chunks(A::PANEL).zip(panels).enumerate() {
             turn(panel, &mut gradients, rows.len());
             for (lane, &row) in rows.iter().enumerate() {
-                let factor = self.embeddings.factors[row] * self.scales[index * A::PANEL + lane];
-                // A query that does not take part, or a zero row.
-                if factor == 0.0 {
+                let scale = self.scales[index * A::PANEL + lane];
+                let factor = self.embeddings.factors[row] * scale;
+                // A query that does not take part, whatever its row holds, or a zero row.
+                if scale == 0.0 || factor == 0.0 {
                     continue;
                 }
                 let gradient = &gradients[lane * dim..][..dim];

@@ -189,6 +189,29 @@ impl Positives {
         }
     }
 
+    /// The positives that are among `count` documents from `first` on, counted from there. For targets that name one document for each query.
+    pub(super) fn in_chunk(
+        targets: &Targets<'_>,
+        queries: usize,
+        first: usize,
+        count: usize,
+    ) -> Self {
+        let all = Self::new(targets, queries, false);
+        let chunk = first..first.saturating_add(count);
+        let (mut spans, mut rows) = (Vec::with_capacity(queries), Vec::new());
+        for query in 0..queries {
+            let start = rows.len();
+            rows.extend(all.among(query, &chunk).map(|row| row - first));
+            spans.push(start..rows.len());
+        }
+        Self {
+            total: rows.len(),
+            spans,
+            rows,
+            within: false,
+        }
+    }
+
     fn span(&self, query: usize) -> &[usize] {
         &self.rows[self.spans[query].clone()]
     }

@@ -4,7 +4,7 @@ use super::sigmoid::Sigmoids;
 use super::softmax::{Partition, Score, Settled, Totals};
 
 /// What is known of a query.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Query {
     pub(super) has_positive: bool,
     /// The score of the positive, the best of several.
@@ -50,4 +50,17 @@ impl Query {
         column: Settled::ZERO,
         column_positive: 0.0,
     };
+
+    /// Lets in what was seen of other documents.
+    pub(super) fn merge(&mut self, other: &Self) {
+        if other.has_positive {
+            self.has_positive = true;
+            self.positive = other.positive;
+        }
+        self.others = self.others.merge(other.others);
+        self.sigmoids.merge(other.sigmoids);
+        self.totals.u += other.totals.u;
+        self.totals.z += other.totals.z;
+        self.totals.count += other.totals.count;
+    }
 }

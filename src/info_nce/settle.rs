@@ -50,7 +50,7 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, '_, '_, '_, A> {
                 pass.score::<I>(listed, own, i, row, query);
             }
             let entries = self.pairs.of(local);
-            query.settled = listed.settled(query, entries);
+            query.settled = listed.rules.settled(query, entries);
             if self.views.0.is_none() && self.views.1.is_none() {
                 continue;
             }

@@ -8,10 +8,12 @@ pub(super) struct Score {
 }
 
 impl Score {
-    /// A score that no rule changes.
-    #[cfg(test)]
-    pub(super) fn plain(u: f64) -> Self {
-        Self { u, z: u }
+    /// The score that it is where no rule changes it.
+    pub(super) fn plain(self) -> Self {
+        Self {
+            u: self.u,
+            z: self.u,
+        }
     }
 }
 
@@ -201,6 +203,10 @@ impl Settled {
 mod tests {
     use super::*;
 
+    fn plain(u: f64) -> Score {
+        Score { u, z: u }
+    }
+
     /// A few roundings in f64.
     const ROUNDING: f64 = 1e-14;
 
@@ -219,7 +225,7 @@ mod tests {
         let scores = [0.3, -2.0, 5.0, 4.9, -30.0, 1.0];
         let part = |scores: &[f64]| {
             scores.iter().fold(Partition::EMPTY, |sum, &z| {
-                sum.merge(Partition::of(Score::plain(z)))
+                sum.merge(Partition::of(plain(z)))
             })
         };
         for positive in [-3.0, 4.95, 7.0] {
@@ -227,7 +233,7 @@ mod tests {
             for cut in 0..=scores.len() {
                 let settled = part(&scores[..cut])
                     .merge(part(&scores[cut..]))
-                    .against(Score::plain(positive));
+                    .against(plain(positive));
                 assert!((settled.loss - loss).abs() < ROUNDING * loss.max(1.0));
                 assert!((settled.slope - slope).abs() < ROUNDING * slope.abs().max(1.0));
             }
@@ -236,7 +242,7 @@ mod tests {
 
     #[test]
     fn loss_and_one_minus_p_keep_their_digits_when_the_positive_is_far_ahead() {
-        let settled = Partition::of(Score::plain(-300.0)).against(Score::plain(300.0));
+        let settled = Partition::of(plain(-300.0)).against(plain(300.0));
         let exact = (-600.0_f64).exp();
         assert!(
             (settled.loss / exact - 1.0).abs() < ROUNDING
@@ -250,11 +256,9 @@ mod tests {
         let mut all = Partition::EMPTY;
         let mut totals = Totals::default();
         for z in scores.into_iter().chain(positives) {
-            all = all.merge(Partition::of(Score::plain(z)));
+            all = all.merge(Partition::of(plain(z)));
         }
-        positives
-            .into_iter()
-            .for_each(|z| totals.add(Score::plain(z)));
+        positives.into_iter().for_each(|z| totals.add(plain(z)));
         let log_sum = scores
             .iter()
             .chain(&positives)
@@ -266,39 +270,34 @@ mod tests {
 
     #[test]
     fn a_positive_that_counts_twice_is_in_the_denominator_twice() {
-        let others = Partition::of(Score::plain(0.5));
+        let others = Partition::of(plain(0.5));
         for positive in [-1.0_f64, 2.0] {
-            let settled = others.against_copies(Score::plain(positive), 2.0);
+            let settled = others.against_copies(plain(positive), 2.0);
             let exact = (2.0 * positive.exp() + 0.5_f64.exp()).ln() - positive;
             assert!((settled.loss - exact).abs() < ROUNDING);
             assert!((settled.others - 0.5_f64.exp() / (exact + positive).exp()).abs() < ROUNDING);
         }
         assert_eq!(
-            Partition::EMPTY.against_copies(Score::plain(1.0), 2.0).loss,
+            Partition::EMPTY.against_copies(plain(1.0), 2.0).loss,
             2f64.ln()
         );
     }
 
     #[test]
     fn no_candidates_cost_nothing_and_nan_stays() {
-        assert_eq!(Partition::EMPTY.against(Score::plain(3.0)).loss, 0.0);
+        assert_eq!(Partition::EMPTY.against(plain(3.0)).loss, 0.0);
+        assert!(Partition::EMPTY.against(plain(f64::NAN)).loss.is_nan());
         assert!(
-            Partition::EMPTY
-                .against(Score::plain(f64::NAN))
+            Partition::of(plain(1.0))
+                .merge(Partition::of(plain(f64::NAN)))
+                .against(plain(0.0))
                 .loss
                 .is_nan()
         );
         assert!(
-            Partition::of(Score::plain(1.0))
-                .merge(Partition::of(Score::plain(f64::NAN)))
-                .against(Score::plain(0.0))
-                .loss
-                .is_nan()
-        );
-        assert!(
-            Partition::of(Score::plain(f64::NAN))
-                .merge(Partition::of(Score::plain(1.0)))
-                .against(Score::plain(0.0))
+            Partition::of(plain(f64::NAN))
+                .merge(Partition::of(plain(1.0)))
+                .against(plain(0.0))
                 .loss
                 .is_nan()
         );

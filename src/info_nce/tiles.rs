@@ -132,7 +132,7 @@ impl<A: Scalar> Kernel for Sums<'_, A> {
     }
 }
 
-/// The sums of a tile, document by document: those of the softmax over the queries.
+/// The sums of a tile, document by document: those of the softmax over the queries, for which scores are what they were before any rule.
 pub(super) struct ColumnSums<'a, A> {
     pub(super) tile: &'a [A],
     /// For tiles that a rule changed.
@@ -147,9 +147,12 @@ impl<A: Scalar> Kernel for ColumnSums<'_, A> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         for (index, (row, out)) in self.tile.chunks_exact(A::PANEL).zip(self.out).enumerate() {
+            let mut scores = [A::zero(); 32];
+            let scores = &mut scores[..A::PANEL];
             let mut max = A::neg_infinity();
-            for &z in row {
-                max = if z > max { z } else { max };
+            for (u, &z) in scores.iter_mut().zip(row) {
+                *u = self.undo.map_or(z, |undo| undo.of(z, index));
+                max = if *u > max { *u } else { max };
             }
             let shift = if max == A::neg_infinity() {
                 A::zero()
@@ -159,12 +162,9 @@ impl<A: Scalar> Kernel for ColumnSums<'_, A> {
             let mut terms = [A::zero(); 32];
             let mut moments = [A::zero(); 32];
             for lane in 0..A::PANEL {
-                let mut down = row[lane] - shift;
+                let down = scores[lane] - shift;
                 let e = exp::<A, I>(down);
                 terms[lane] = e;
-                if let Some(undo) = self.undo {
-                    down = undo.of(row[lane], index) - shift;
-                }
                 moments[lane] = if e > A::zero() { e * down } else { e };
             }
             let sum = terms.iter().map(|x| x.wide()).sum();
@@ -179,11 +179,13 @@ impl<A: Scalar> Kernel for ColumnSums<'_, A> {
     }
 }
 
-/// The other softmax of the symmetric form, document by document.
+/// The softmax over queries, document by document.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a, A> {
     pub(super) shifts: &'a [A],
     pub(super) weights: &'a [A],
+    /// For tiles that a rule changed.
+    pub(super) undo: Option<Undo<'a, A>>,
 }
 
 /// From scores to the gradient by the inner products.
@@ -248,8 +250,8 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
                 Some(columns) => {
                     let (down, share) = (columns.shifts[document], columns.weights[document]);
                     for (z, (&shift, &weight)) in row.iter_mut().zip(shifts.iter().zip(weights)) {
-                        let both =
-                            exp::<A, I>(*z - shift) * weight + exp::<A, I>(*z - down) * share;
+                        let u = columns.undo.map_or(*z, |undo| undo.of(*z, document));
+                        let both = exp::<A, I>(*z - shift) * weight + exp::<A, I>(u - down) * share;
                         *z = both * factor;
                     }
                 }

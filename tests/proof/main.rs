@@ -6,11 +6,13 @@ mod common;
 
 mod bad_values;
 mod cancellation;
+mod chunks;
 mod determinism;
 mod edge_cases;
 mod errors;
 mod extremes;
 mod finite_differences;
+mod graph;
 mod kinks;
 mod layouts;
 mod non_finite;

@@ -330,7 +330,8 @@ impl Batch {
                     .filter(|&rival| rival != i)
                     .filter_map(|rival| self.column_score(parts, frozen, rival, self.targets[i]))
                     .collect();
-                0.5 * (loss + naive::cross_entropy(&rivals, scores.positive))
+                let positive = self.plain(parts, i, self.targets[i]);
+                0.5 * (loss + naive::cross_entropy(&rivals, positive))
             })
             .collect();
         let weighted: f64 = rows
@@ -369,11 +370,16 @@ impl Batch {
         rival: usize,
         document: usize,
     ) -> Option<f64> {
+        let plain = self.plain(parts, rival, document);
         if self.targets[rival] == document {
-            let mut ignored = 0;
-            return Some(self.scores(parts, frozen, rival, &mut ignored).positive);
+            return Some(plain);
         }
-        self.in_batch(parts, frozen, rival, document)
+        self.in_batch(parts, frozen, rival, document).map(|_| plain)
+    }
+
+    /// A score that no rule moves.
+    fn plain(&self, parts: &Parts, i: usize, j: usize) -> f64 {
+        self.similarity(parts.queries.row(i), parts.documents.row(j)) / parts.log_temperature.exp()
     }
 
     /// A document that is not the positive of a query; `None` if it is left out.
