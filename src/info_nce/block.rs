@@ -182,7 +182,7 @@ impl<A: Scalar> Rules<A> {
         let log_weights = match (left, named) {
             (Left::Queries, Side::Documents) => weights.documents.map(|weights| weights.to_vec()),
             (Left::Queries, Side::Negatives) => weights
-                .negatives
+                .others
                 .map(|weights| weights.iter().copied().collect()),
             (Left::Queries, Side::Pool) => weights.pool.map(|weights| weights.to_vec()),
             _ => None,

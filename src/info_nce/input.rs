@@ -52,6 +52,7 @@ impl<'a, A> InfoNceInput<'a, A> {
             log_weights: LogWeights {
                 documents: None,
                 negatives: None,
+                others: None,
                 pool: None,
             },
             guide: None,
@@ -202,6 +203,7 @@ impl<'a, A> InfoNceInput<'a, A> {
             log_weights: LogWeights {
                 documents: self.log_weights.documents.map(ArrayView1::reborrow),
                 negatives: self.log_weights.negatives.map(ArrayView2::reborrow),
+                others: self.log_weights.others.map(ArrayView2::reborrow),
                 pool: self.log_weights.pool.map(ArrayView1::reborrow),
             },
             guide: self.guide.map(|guide| Guide {

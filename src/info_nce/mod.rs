@@ -18,6 +18,7 @@ mod own;
 mod pack;
 mod pairs;
 mod positives;
+mod presets;
 mod query;
 mod rules;
 mod score;

@@ -63,7 +63,7 @@ impl Sources {
 pub enum FalseNegatives {
     /// s > s⁺ − margin
     Absolute(f64),
-    /// s > s⁺·(1 − margin)
+    /// s > s⁺ − |s⁺|·margin
     Relative(f64),
 }
 
@@ -79,7 +79,7 @@ impl FalseNegatives {
         let tie = 16.0 * epsilon * positive.abs().max(1.0);
         tie + match self {
             Self::Absolute(margin) => positive - margin,
-            Self::Relative(margin) => positive * (1.0 - margin),
+            Self::Relative(margin) => positive - positive.abs() * margin,
         }
     }
 }
@@ -110,6 +110,8 @@ pub struct LogWeights<'a, A> {
     pub documents: Option<ArrayView1<'a, A>>,
     /// Of the own negatives, `[n, K]`; `[total, 1]` if they are ragged.
     pub negatives: Option<ArrayView2<'a, A>>,
+    /// Of the own negatives as rivals of the other queries, where they are pooled; of the same shape.
+    pub others: Option<ArrayView2<'a, A>>,
     /// Of the pool, `[p]`.
     pub pool: Option<ArrayView1<'a, A>>,
 }
@@ -166,6 +168,9 @@ impl<A: Scalar> LogWeights<'_, A> {
         if let Some(weights) = &self.negatives {
             check_shape("log_weights.negatives", &counts.own, weights.shape())?;
         }
+        if let Some(weights) = &self.others {
+            check_shape("log_weights.others", &counts.own, weights.shape())?;
+        }
         if let Some(weights) = &self.pool {
             let shape = [counts.pool.unwrap_or(0)];
             check_shape("log_weights.pool", &shape, weights.shape())?;
@@ -173,7 +178,8 @@ impl<A: Scalar> LogWeights<'_, A> {
         let lines = [self.documents, self.pool].into_iter().flatten();
         let mut all = lines
             .flat_map(|weights| weights.into_iter())
-            .chain(self.negatives.iter().flatten());
+            .chain(self.negatives.iter().flatten())
+            .chain(self.others.iter().flatten());
         match all.find(|weight| !weight.is_finite()) {
             Some(&found) => Err(Error::Parameter {
                 name: "log weight",

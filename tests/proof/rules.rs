@@ -286,6 +286,7 @@ impl Batch {
             input = input.with_log_weights(LogWeights {
                 documents: Some(log_weights[0].view()),
                 negatives: own.then(|| negative_log_weights.view()),
+                others: None,
                 pool: has_pool.then(|| log_weights[1].view()),
             });
         }
@@ -415,7 +416,7 @@ impl Batch {
         let frozen_similarity = self.similarity(frozen_queries, frozen_row);
         let above = |rule, similarity: f64, positive: f64| match rule {
             FalseNegatives::Absolute(margin) => similarity > positive - margin,
-            FalseNegatives::Relative(margin) => similarity > positive * (1.0 - margin),
+            FalseNegatives::Relative(margin) => similarity > positive - positive.abs() * margin,
             _ => unreachable!(),
         };
         if options.ids && id == self.ids[0][i] {
@@ -764,8 +765,7 @@ fn rules_of_another_shape_are_refused_by_name() {
     let weights = array_of_nan();
     let log_weights = LogWeights {
         documents: Some(weights.view()),
-        negatives: None,
-        pool: None,
+        ..LogWeights::default()
     };
     assert!(refused(plain.with_log_weights(log_weights)).starts_with("log weight"));
     assert!(loss.with_hardness(-1.0, Sources::ALL).is_err());
@@ -817,8 +817,7 @@ fn rules_read_any_layout() {
         .with_weights(batch.weights.view())
         .with_log_weights(LogWeights {
             documents: Some(weights.column(1)),
-            negatives: None,
-            pool: None,
+            ..LogWeights::default()
         })
         .with_guide(Guide {
             queries: turned.view(),
