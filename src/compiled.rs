@@ -10,10 +10,12 @@ use crate::loss::{Loss, Want};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
 use crate::{
-    CosineEmbeddingLoss, InfoNceChunk, InfoNceGradient, InfoNceLoss, InfoNceStates,
-    TripletMarginLoss,
+    CosineEmbeddingLoss, Csr, DenseScores, DistillationLoss, InfoNceChunk, InfoNceGradient,
+    InfoNceLoss, InfoNceStates, M3Loss, MarginMseLoss, MaxSim, Sides, SoftmaxCrossEntropyLoss,
+    SparseDot, Tokens, TripletMarginLoss,
 };
-use crate::{cosine_embedding, info_nce, triplet_margin};
+use crate::{cosine_embedding, info_nce, scores, triplet_margin};
+use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
 type Wanted<'w, 'g, L, A> = Want<'w, A, <L as Loss<A>>::Gradient<'g>, <L as Loss<A>>::Report>;
@@ -70,6 +72,10 @@ compiled! {
     loss cosine_embedding: CosineEmbeddingLoss, cosine_embedding::evaluate;
     loss triplet_margin: TripletMarginLoss<&dyn Distance<Self>>, triplet_margin::evaluate;
     loss info_nce: InfoNceLoss, info_nce::evaluate;
+    loss softmax_cross_entropy: SoftmaxCrossEntropyLoss, scores::softmax::evaluate;
+    loss distillation: DistillationLoss, scores::distillation::evaluate;
+    loss margin_mse: MarginMseLoss, scores::margin_mse::evaluate;
+    loss m3: M3Loss, scores::m3::evaluate;
     fn info_nce_observe(
         loss: &InfoNceLoss,
         chunk: InfoNceChunk<'_, Self>,
@@ -83,4 +89,37 @@ compiled! {
         gradient: InfoNceGradient<'_, Self>,
         workspace: &mut Workspace<Self>
     ) -> Result<(), Error> = info_nce::apply;
+    fn dense_forward(
+        function: &DenseScores,
+        input: Sides<ArrayView2<'_, Self>>,
+        scores: ArrayViewMut2<'_, Self>
+    ) -> Result<(), Error> = scores::dense::forward;
+    fn dense_backward(
+        function: &DenseScores,
+        input: Sides<ArrayView2<'_, Self>>,
+        upstream: ArrayView2<'_, Self>,
+        gradient: Sides<Option<ArrayViewMut2<'_, Self>>>
+    ) -> Result<(), Error> = scores::dense::backward;
+    fn sparse_forward(
+        function: &SparseDot,
+        input: Sides<Csr<'_, Self>>,
+        scores: ArrayViewMut2<'_, Self>
+    ) -> Result<(), Error> = scores::sparse::forward;
+    fn sparse_backward(
+        function: &SparseDot,
+        input: Sides<Csr<'_, Self>>,
+        upstream: ArrayView2<'_, Self>,
+        gradient: Sides<Option<ArrayViewMut1<'_, Self>>>
+    ) -> Result<(), Error> = scores::sparse::backward;
+    fn max_sim_forward(
+        function: &MaxSim,
+        input: Sides<Tokens<'_, Self>>,
+        scores: ArrayViewMut2<'_, Self>
+    ) -> Result<(), Error> = scores::max_sim::forward;
+    fn max_sim_backward(
+        function: &MaxSim,
+        input: Sides<Tokens<'_, Self>>,
+        upstream: ArrayView2<'_, Self>,
+        gradient: Sides<Option<ArrayViewMut2<'_, Self>>>
+    ) -> Result<(), Error> = scores::max_sim::backward;
 }

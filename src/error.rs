@@ -63,6 +63,17 @@ pub enum Error {
         /// The offset that was given.
         found: usize,
     },
+    /// Indices of a row do not rise.
+    Order {
+        /// The index array's name in the API.
+        name: &'static str,
+        /// Where the index is.
+        position: usize,
+        /// The index before it, in the same row.
+        before: usize,
+        /// The index that was given.
+        found: usize,
+    },
     /// A weight is not finite, or negative where a weighted mean is taken.
     Weight {
         /// The row that holds the weight.
@@ -123,6 +134,17 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{name}[{row}]: expected an offset from {from} to {to}, found {found}"
+                )
+            }
+            Self::Order {
+                name,
+                position,
+                before,
+                found,
+            } => {
+                write!(
+                    f,
+                    "{name}[{position}]: expected an index above {before}, which precedes it in its row, found {found}"
                 )
             }
             Self::Weight {

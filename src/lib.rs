@@ -8,7 +8,23 @@
 //! | [`TripletMarginLoss`] | anchor, positive, negatives | max(0, margin + d(a, p) − d(a, n)) |
 //! | [`InfoNceLoss`] | a query and all its candidates | log Σⱼ exp(s(q, dⱼ)/τ) − s(q, d⁺)/τ |
 //!
-//! All are used through one trait, [`Loss`]; how to add another is told in the documentation of [`loss`].
+//!
+//! Losses over scores `[n, m]` that were computed elsewhere, and functions that compute scores and carry the gradient back:
+//!
+//! | loss | a row | formula |
+//! | --- | --- | --- |
+//! | [`SoftmaxCrossEntropyLoss`] | the scores of a query's candidates | log Σⱼ exp(sⱼ/τ) − s⁺/τ, for one positive or several |
+//! | [`DistillationLoss`] | a student's scores and a teacher's | KL(softmax(t/τ) ‖ softmax(s/τ)) |
+//! | [`MarginMseLoss`] | scores of a positive and of negatives, twice | ((s⁺ − s⁻) − (t⁺ − t⁻))² |
+//! | [`M3Loss`] | dense, sparse and multi-vector scores | their losses, that of their sum, and what it teaches each |
+//!
+//! | score function | score of a query with a document |
+//! | --- | --- |
+//! | [`DenseScores`] | a similarity of two embeddings |
+//! | [`SparseDot`] | the dot product of two sparse rows |
+//! | [`MaxSim`] | the mean over query tokens of the best similarity to a document token |
+//!
+//! All are used through one trait, [`Loss`] (score functions through [`ScoreFunction`]); how to add another is told in the documentation of [`loss`].
 //!
 //! ```
 //! use contrastive::{InfoNceInput, InfoNceLoss, Loss, Want, Workspace};
@@ -62,10 +78,13 @@ mod info_nce;
 mod kernels;
 mod label;
 mod log_sum_exp;
+mod logit_scale;
 pub mod loss;
 mod reduction;
 mod rows;
 mod scalar;
+mod scores;
+mod several_positives;
 mod simd;
 mod similarity;
 mod store;
@@ -82,13 +101,23 @@ pub use error::Error;
 pub use info_nce::{
     Directions, FalseNegatives, Guide, Ids, InfoNceChunk, InfoNceGradient, InfoNceInput,
     InfoNceLoss, InfoNceOwnedGradient, InfoNceReport, InfoNceStates, InfoNceTotal, LogWeights,
-    PartitionMode, SeveralPositives, Sources, Targets,
+    PartitionMode, Sources, Targets,
 };
 pub use label::PairLabel;
 pub use log_sum_exp::LogSumExp;
+pub use logit_scale::LogitScale;
 pub use loss::{Loss, OwnedGradient, Want};
 pub use reduction::Reduction;
 pub use scalar::Scalar;
+pub use scores::{
+    Csr, DenseScores, DistillationGradient, DistillationInput, DistillationLoss,
+    DistillationOwnedGradient, DistillationReport, Divergence, M3Gradient, M3Input, M3Loss,
+    M3OwnedGradient, M3Report, M3Weights, MarginMseGradient, MarginMseInput, MarginMseLoss,
+    MarginMseOwnedGradient, MarginMseReport, MaxSim, Positives, ScoreFunction, Sides,
+    SoftmaxCrossEntropyGradient, SoftmaxCrossEntropyInput, SoftmaxCrossEntropyLoss,
+    SoftmaxCrossEntropyOwnedGradient, SoftmaxCrossEntropyReport, SparseDot, TeacherMargins, Tokens,
+};
+pub use several_positives::SeveralPositives;
 pub use similarity::Similarity;
 pub use triplet_margin::{
     TripletMarginGradient, TripletMarginInput, TripletMarginLoss, TripletMarginOwnedGradient,

@@ -34,6 +34,7 @@ use crate::error::Error;
 use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
+use crate::several_positives::SeveralPositives;
 use crate::similarity::Similarity;
 use crate::workspace::Workspace;
 use checks::check_want;
@@ -45,7 +46,6 @@ pub use chunks::{InfoNceChunk, InfoNceStates, InfoNceTotal};
 pub(crate) use chunks::{apply, observe};
 pub use directions::{Directions, PartitionMode};
 pub use input::{InfoNceGradient, InfoNceInput, InfoNceOwnedGradient, InfoNceReport};
-pub use options::SeveralPositives;
 pub use positives::Targets;
 pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};
 
