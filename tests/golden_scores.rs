@@ -115,7 +115,7 @@ fn compare<A: Scalar>(key: &str, expected: &Value, found: &[A], tolerance: f64, 
         let off = (x.to_f64().unwrap() - y).abs();
         assert!(
             off <= tolerance * largest,
-            "{key} has {x:e} for {y:e}, its largest entry is {largest:e}: {options}"
+            "{key} has {x} for {y:e}, its largest entry is {largest:e}: {options}"
         );
     }
 }
