@@ -80,6 +80,7 @@ mod label;
 mod log_sum_exp;
 mod logit_scale;
 pub mod loss;
+mod offsets;
 mod reduction;
 mod rows;
 mod scalar;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use ndarray::ArrayView1;
 
 use crate::error::Error;
+use crate::offsets::check_offsets;
 use crate::rows::check_shape;
 
 /// Which rows of the documents are the positives of a query.
@@ -102,7 +103,7 @@ impl<'a> Targets<'a> {
                 offsets,
                 documents: rows,
             } => {
-                check_offsets("targets.offsets", offsets, queries, rows.len())?;
+                check_offsets("targets.offsets", *offsets, Some(queries), rows.len())?;
                 let mut rows = rows.iter().enumerate();
                 rows.try_for_each(|(row, &found)| index(row, found))
             }
@@ -123,37 +124,6 @@ impl<'a> Targets<'a> {
             0
         }
     }
-}
-
-/// Refuses offsets `[n + 1]` that do not cut `total` rows into n pieces, one after the other.
-pub(super) fn check_offsets(
-    name: &'static str,
-    offsets: &ArrayView1<'_, usize>,
-    n: usize,
-    total: usize,
-) -> Result<(), Error> {
-    check_shape(name, &[n + 1], offsets.shape())?;
-    let mut before = 0;
-    for (row, &found) in offsets.iter().enumerate() {
-        let in_order = found >= before && found <= total;
-        let ends = (row > 0 || found == 0) && (row < n || found == total);
-        if !in_order || !ends {
-            return Err(Error::Offset {
-                name,
-                row,
-                expected: if row == n {
-                    total..=total
-                } else if row == 0 {
-                    0..=0
-                } else {
-                    before..=total
-                },
-                found,
-            });
-        }
-        before = found;
-    }
-    Ok(())
 }
 
 /// The positives of every query, in ascending order.

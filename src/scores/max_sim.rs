@@ -4,8 +4,8 @@ use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
 
 use super::function::{ScoreFunction, Sides};
 use super::max_sim_pass::{Pass, Side};
-use super::offsets::check_offsets;
 use crate::error::Error;
+use crate::offsets::check_offsets;
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
 use crate::similarity::Similarity;

@@ -7,43 +7,6 @@ use ndarray::{ArrayView1, ArrayViewMut, Axis, Dimension, RemoveAxis};
 use crate::blocks::Split;
 use crate::error::Error;
 
-/// Refuses offsets that do not cut `total` entries into rows: they begin at 0, never fall, and end at `total`. `rows` where their number is known.
-pub(super) fn check_offsets(
-    name: &'static str,
-    offsets: ArrayView1<'_, usize>,
-    rows: Option<usize>,
-    total: usize,
-) -> Result<(), Error> {
-    let expected = rows.map_or(offsets.len().max(1), |rows| rows + 1);
-    if offsets.len() != expected {
-        return Err(Error::Shape {
-            name,
-            expected: vec![expected],
-            found: vec![offsets.len()],
-        });
-    }
-    let mut least = 0;
-    for (row, &found) in offsets.iter().enumerate() {
-        let expected = match row {
-            _ if row + 1 == expected => total..=total,
-            0 => 0..=0,
-            _ => least..=total,
-        };
-        // The only offset of no rows at all is both the first and the last.
-        let first_is_zero = row > 0 || found == 0;
-        if !expected.contains(&found) || !first_is_zero {
-            return Err(Error::Offset {
-                name,
-                row,
-                expected,
-                found,
-            });
-        }
-        least = found;
-    }
-    Ok(())
-}
-
 /// Refuses rows whose indices do not rise. The offsets have been checked.
 pub(super) fn check_rising(
     name: &'static str,
@@ -115,6 +78,7 @@ impl<A: Send, D: RemoveAxis> Split for Ragged<'_, '_, A, D> {
 mod tests {
     use super::*;
     use crate::blocks::{Threads, for_each};
+    use crate::offsets::check_offsets;
     use ndarray::{Array1, array};
 
     #[test]

@@ -2,8 +2,9 @@
 
 use ndarray::{ArrayView1, s};
 
-use super::offsets::{check_offsets, check_rising};
+use super::offsets::check_rising;
 use crate::error::Error;
+use crate::offsets::check_offsets;
 use crate::rows::check_shape;
 
 /// The positives of each row of scores.

@@ -3,9 +3,10 @@
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 use super::function::{ScoreFunction, Sides};
-use super::offsets::{Ragged, check_offsets, check_rising, range};
+use super::offsets::{Ragged, check_rising, range};
 use crate::blocks::{Threads, for_each};
 use crate::error::Error;
+use crate::offsets::check_offsets;
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
 use crate::wide::Real;
