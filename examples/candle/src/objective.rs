@@ -29,7 +29,8 @@ impl<A: Scalar + WithDType> InfoNce<A> {
         let (value, g_q, g_d) = self.gradient(q, d)?;
         // Linear in q and d, with constant g: its gradients are those of the loss.
         let carrier = ((q * g_q)?.sum_all()? + (d * g_d)?.sum_all()?)?;
-        Ok((value, carrier.backward()?))
+        let gradients = carrier.backward()?;
+        Ok((value, gradients))
     }
 
     /// The loss of embeddings `[n, dim]`, and its gradients for both, as constants.
