@@ -6,15 +6,16 @@
 //! document shares nothing with the query.
 //!
 //! *Then a few mined ones per query*, from BM25 or from the last checkpoint: rank 30 to 200 rather than 1 to 10, where unlabelled positives
-//! are. [`InfoNceInput::with_negatives`] gives each query its own; [`InfoNceInput::with_pool`] lets all queries see all of them, as
-//! sentence-transformers does, at the cost of n·p more scores.
+//! are. [`InfoNceInput::with_negatives`] gives each query its own ([`with_ragged_negatives`] as many as there are);
+//! [`InfoNceLoss::with_pooled_negatives`] lets all queries see all of them, as sentence-transformers does, at the cost of n·n·K more scores.
 //!
 //! *Guard against false ones.* Data in which several queries share a document, or documents repeat, needs [`Ids`]; where nothing is labelled,
 //! a ceiling on the similarity ([`InfoNceLoss::with_false_negatives`]) or a [`Guide`] model. The report counts what was left out:
 //! a few in a hundred is plausible, half is a rule that is too strict.
 //!
 //! [`InfoNceInput::with_negatives`]: crate::InfoNceInput::with_negatives
-//! [`InfoNceInput::with_pool`]: crate::InfoNceInput::with_pool
+//! [`with_ragged_negatives`]: crate::InfoNceInput::with_ragged_negatives
+//! [`InfoNceLoss::with_pooled_negatives`]: crate::InfoNceLoss::with_pooled_negatives
 //! [`InfoNceLoss::with_false_negatives`]: crate::InfoNceLoss::with_false_negatives
 //! [`Ids`]: crate::Ids
 //! [`Guide`]: crate::Guide
