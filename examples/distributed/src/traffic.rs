@@ -35,9 +35,9 @@ impl Batch {
         (3 * self.ranks + 1) * self.shard()
     }
 
-    /// The visitor and its gradient, the own gradient, and what a turn adds to the two: 5 shards.
+    /// The visitor, its gradient, and what a turn adds to it or brings in its place: 3 shards.
     pub fn memory_ring(&self) -> usize {
-        5 * self.shard()
+        3 * self.shard()
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
         };
         // A shard has 200 bytes. Gathered: two from the others, twice. Ring: 2 + 2 of documents and 3 of gradients.
         assert_eq!((batch.gathered(), batch.ring()), (800, 1400));
-        assert_eq!((batch.memory_gathered(), batch.memory_ring()), (2000, 1000));
+        assert_eq!((batch.memory_gathered(), batch.memory_ring()), (2000, 600));
     }
 
     #[test]
