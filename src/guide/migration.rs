@@ -19,13 +19,13 @@
 //!
 //! | there | here | differences |
 //! | --- | --- | --- |
-//! | `MultipleNegativesRankingLoss(scale=20)` | [`InfoNceLoss::new`]`(1.0 / 20.0)` | `scale` is 1/τ; negative columns compete for all queries there: [`with_pooled_negatives`](crate::InfoNceLoss::with_pooled_negatives)`(true)` |
-//! | `directions`, `partition_mode="joint"` | [`with_directions`](crate::InfoNceLoss::with_directions), [`PartitionMode`](crate::PartitionMode) | query → document alone by default in both |
-//! | `MultipleNegativesSymmetricRankingLoss(scale=20)` | [`with_symmetric`](crate::InfoNceLoss::with_symmetric)`(true)` | |
-//! | `hardness_mode`, `hardness_strength` | [`with_hardness`](crate::InfoNceLoss::with_hardness) | off by default in both |
-//! | `CachedMultipleNegativesRankingLoss(mini_batch_size=32)` | the same [`InfoNceLoss`] | a way to train, not a loss: `examples/grad_cache` |
+//! | `MultipleNegativesRankingLoss(scale=20)` | [`multiple_negatives_ranking`](crate::InfoNceLoss::multiple_negatives_ranking)`(20.0)` | `scale` is 1/τ; negative columns compete for all queries, which [`new`](crate::InfoNceLoss::new) does not let them |
+//! | `directions=("query_to_doc",)`, `partition_mode="joint"` | [`with_directions`](crate::InfoNceLoss::with_directions), [`PartitionMode`](crate::PartitionMode) | query → document is always on; all four: [`gte`](crate::InfoNceLoss::gte) |
+//! | `hardness_mode=None`, `hardness_strength=0` | [`with_hardness`](crate::InfoNceLoss::with_hardness) | |
+//! | `MultipleNegativesSymmetricRankingLoss(scale=20)` | [`clip`](crate::InfoNceLoss::clip)`(0.05)` | |
+//! | `CachedMultipleNegativesRankingLoss(mini_batch_size=32)` | the same loss | a way to train, not a loss: `examples/grad_cache` |
 //! | `gather_across_devices=True` | [`Targets::Offset`](crate::Targets::Offset), [`Reduction::Over`](crate::Reduction::Over) | `examples/distributed` |
-//! | `GISTEmbedLoss(temperature=0.01, margin_strategy="absolute", margin=0)` | [`with_false_negatives`](crate::InfoNceLoss::with_false_negatives) and a [`Guide`](crate::Guide) | queries against queries and documents against documents in the same softmax there: [`Directions`](crate::Directions) |
+//! | `GISTEmbedLoss(temperature=0.01, margin_strategy="absolute", margin=0)` | [`gist`](crate::InfoNceLoss::gist)`(0.01)` and a [`Guide`](crate::Guide) | margins: [`with_false_negatives`](crate::InfoNceLoss::with_false_negatives) |
 //! | `TripletLoss(EUCLIDEAN, triplet_margin=5)` | [`TripletMarginLoss::new`]`(5.0)` | choose another margin for unit rows; `COSINE`: [`CosineDistance`](crate::CosineDistance), `MANHATTAN`: [`Lp`](crate::Lp) of 1 |
 //!
 //! # pytorch-metric-learning
@@ -37,8 +37,8 @@
 //! | --- | --- | --- |
 //! | `ContrastiveLoss(pos_margin=1, neg_margin=0, distance=CosineSimilarity())` | [`CosineEmbeddingLoss::new`]`(0.0)` | matching and other pairs are averaged apart there, and the two means added; its defaults (0 and 1) are those of a distance |
 //! | `TripletMarginLoss(margin=0.05, swap=False, smooth_loss=False)` | [`TripletMarginLoss::new`]`(0.05)`, [`soft`](crate::TripletMarginLoss::soft) | |
-//! | `NTXentLoss(temperature=0.07)` | [`InfoNceLoss::new`]`(0.07)` on [`InfoNceInput::labelled`](crate::InfoNceInput::labelled), [`SeveralPositives::Apart`](crate::SeveralPositives::Apart) | the mean is over pairs there, here over each row's pairs and then over rows |
-//! | `SupConLoss(temperature=0.1)` | [`InfoNceLoss::new`]`(0.1)` on the same, [`SeveralPositives::Together`](crate::SeveralPositives::Together) | |
+//! | `NTXentLoss(temperature=0.07)` | [`nt_xent`](crate::InfoNceLoss::nt_xent)`(0.07)` on [`InfoNceInput::labelled`](crate::InfoNceInput::labelled) | the mean is over pairs there, over rows here |
+//! | `SupConLoss(temperature=0.1)` | [`sup_con`](crate::InfoNceLoss::sup_con)`(0.1)` on the same | |
 //!
 //! # burn
 //!

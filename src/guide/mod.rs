@@ -11,8 +11,8 @@
 //! | --- | --- | --- |
 //! | pairs of query and document, nothing else | [`InfoNceLoss`] with in-batch negatives | every other document of the batch is a negative for free |
 //! | the same, and mined hard negatives | [`InfoNceLoss`] with own negatives [`with_negatives`], or a pool [`with_pool`] | the hard ones join the same softmax |
-//! | two kinds of the same thing (image and caption), searched both ways | [`InfoNceLoss::with_symmetric`] | queries compete for documents too |
-//! | the same in very large batches | [`InfoNceLoss::sigmoid`] | each pair is classified for itself, nothing is normalised over the batch |
+//! | two kinds of the same thing (image and caption), searched both ways | [`InfoNceLoss::clip`] | queries compete for documents too |
+//! | the same in very large batches | [`InfoNceLoss::sig_lip`] | each pair is classified for itself, nothing is normalised over the batch |
 //! | several documents for a query, or classes | [`InfoNceLoss`] with [`Targets::Ids`] or [`Targets::Lists`] | the positives of a query are not each other's negatives |
 //! | triplets, or groups from which to draw them; distances matter, not only their order | [`TripletMarginLoss`] | it stops where the margin is kept |
 //! | pairs labelled match or no match, also unbalanced | [`CosineEmbeddingLoss`] | it needs no batch: each pair stands for itself |
@@ -22,8 +22,8 @@
 //! [`with_negatives`]: crate::InfoNceInput::with_negatives
 //! [`with_pool`]: crate::InfoNceInput::with_pool
 //! [`InfoNceLoss`]: crate::InfoNceLoss
-//! [`InfoNceLoss::with_symmetric`]: crate::InfoNceLoss::with_symmetric
-//! [`InfoNceLoss::sigmoid`]: crate::InfoNceLoss::sigmoid
+//! [`InfoNceLoss::clip`]: crate::InfoNceLoss::clip
+//! [`InfoNceLoss::sig_lip`]: crate::InfoNceLoss::sig_lip
 //! [`Targets::Ids`]: crate::Targets::Ids
 //! [`Targets::Lists`]: crate::Targets::Lists
 //! [`TripletMarginLoss`]: crate::TripletMarginLoss
