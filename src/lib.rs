@@ -50,7 +50,35 @@
 //! # In a training loop of another framework
 //!
 //! A loss is linear in its own gradient: with g = ∂L/∂q taken as a constant, Σ q⊙g has exactly the gradient g. So any autograd can carry it
-//! on: compute value and gradient here, and call `backward` on Σ q⊙g_q + Σ d⊙g_d there.
+//! on, without an adapter: compute value and gradient here, and call `backward` on Σ q⊙g_q + Σ d⊙g_d there. With the embeddings q and d as that
+//! framework's tensors, and g_q and g_d its tensors of `gradient.queries` and `gradient.documents`, in candle:
+//!
+//! ```ignore
+//! let carrier = ((q * g_q)?.sum_all()? + (d * g_d)?.sum_all()?)?;
+//! let gradients = carrier.backward()?;
+//! ```
+//!
+//! In burn, where the value of the loss is put in the place of the carrier's own, so that it can be logged, scaled and added to other losses:
+//!
+//! ```ignore
+//! let carrier = (q * g_q).sum() + (d * g_d).sum();
+//! Ok(carrier.clone() - carrier.detach() + value)
+//! ```
+//!
+//! In tch:
+//!
+//! ```ignore
+//! let carrier = (&q * g_q).sum(Kind::Float) + (&d * g_d).sum(Kind::Float);
+//! carrier.backward();
+//! ```
+//!
+//! `examples/candle` and `examples/burn` in the repository train text encoders so, and test that all weights get the gradients of the
+//! framework's own autograd; `examples/grad_cache` goes through batches that do not fit, `examples/distributed` over several machines.
+//!
+//! # Which loss, and what can go wrong
+//!
+//! See the [`guide`]: the losses side by side, how to choose negatives, temperature and batch size, common failures and how the reports show
+//! them, and the names and defaults of other libraries.
 //!
 //! # Numerics
 //!
@@ -74,6 +102,7 @@ mod cosine_embedding;
 mod distance;
 mod error;
 mod gemm;
+pub mod guide;
 mod info_nce;
 mod kernels;
 mod label;
