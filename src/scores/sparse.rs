@@ -62,9 +62,9 @@ impl<'a, A> Csr<'a, A> {
 
 /// The dot product of every query with every document, both sparse.
 ///
-/// * sᵢⱼ = Σ_w qᵢ[w]·dⱼ[w] over the columns (words) w that both rows have
+/// * `sᵢⱼ = Σ_w qᵢ[w]·dⱼ[w]` over the columns (words) w that both rows have
 ///
-/// Gradient: ∂L/∂qᵢ[w] = Σⱼ (∂L/∂sᵢⱼ)·dⱼ[w] for the columns that row i has, and likewise for documents: one number for each stored value. NaN or
+/// Gradient: `∂L/∂qᵢ[w] = Σⱼ (∂L/∂sᵢⱼ)·dⱼ[w]` for the columns that row i has, and likewise for documents: one number for each stored value. NaN or
 /// infinity in a column that both rows have gives NaN.
 ///
 /// Source: the lexical scores of M3-Embedding, Chen et al. 2024, <https://arxiv.org/abs/2402.03216>; SPLADE's, Formal et al. 2021,
