@@ -19,7 +19,7 @@ use crate::scalar::Scalar;
 /// let function = DenseScores::new(Similarity::Dot);
 /// let input = Sides { queries: queries.view(), documents: documents.view() };
 ///
-/// let mut scores = Array2::zeros((2, 2));
+/// let mut scores = Array2::<f64>::zeros((2, 2));
 /// function.forward(input, scores.view_mut())?;
 /// assert_eq!(scores, array![[3.0, 0.0], [0.0, 2.0]]);
 ///
