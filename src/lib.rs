@@ -109,6 +109,7 @@ mod label;
 mod log_sum_exp;
 mod logit_scale;
 pub mod loss;
+mod matryoshka;
 mod offsets;
 mod reduction;
 mod rows;
@@ -137,6 +138,7 @@ pub use label::PairLabel;
 pub use log_sum_exp::LogSumExp;
 pub use logit_scale::LogitScale;
 pub use loss::{Loss, OwnedGradient, Want};
+pub use matryoshka::{Matryoshka, Nested};
 pub use reduction::Reduction;
 pub use scalar::Scalar;
 pub use scores::{

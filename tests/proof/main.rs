@@ -15,6 +15,7 @@ mod finite_differences;
 mod graph;
 mod kinks;
 mod layouts;
+mod matryoshka;
 mod non_finite;
 mod parameters;
 mod precision;
