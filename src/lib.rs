@@ -6,6 +6,7 @@
 //! | --- | --- | --- |
 //! | [`CosineEmbeddingLoss`] | a labelled pair | match: 1 − cos(x, y); no match: max(0, cos(x, y) − margin) |
 //! | [`TripletMarginLoss`] | anchor, positive, negatives | max(0, margin + d(a, p) − d(a, n)) |
+//! | [`BatchTripletLoss`] | an anchor of a labelled batch | the same over triplets found in the batch |
 //! | [`InfoNceLoss`] | a query and all its candidates | log Σⱼ exp(s(q, dⱼ)/τ) − s(q, d⁺)/τ |
 //!
 //!
@@ -96,6 +97,7 @@
 //!
 //! `rayon` (default): batches on all threads of the current rayon pool. Without it the same blocks run in sequence.
 
+mod batch_triplet;
 mod blocks;
 mod compiled;
 mod cosine_embedding;
@@ -103,6 +105,7 @@ mod distance;
 mod error;
 mod gemm;
 pub mod guide;
+mod hard_negatives;
 mod info_nce;
 mod kernels;
 mod label;
@@ -123,12 +126,18 @@ mod triplet_margin;
 mod wide;
 mod workspace;
 
+pub use batch_triplet::{
+    BatchDistance, BatchTripletGradient, BatchTripletInput, BatchTripletLoss,
+    BatchTripletOwnedGradient, BatchTripletReport, DistanceWeighted, Triplet, TripletCandidates,
+    TripletMining,
+};
 pub use cosine_embedding::{
     CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss,
     CosineEmbeddingOwnedGradient, CosineEmbeddingReport,
 };
 pub use distance::{CosineDistance, Distance, Lp, SquaredEuclidean};
 pub use error::Error;
+pub use hard_negatives::{HardNegativeInput, HardNegativeMiner, HardNegatives};
 pub use info_nce::{
     Directions, FalseNegatives, Guide, Ids, InfoNceChunk, InfoNceGradient, InfoNceInput,
     InfoNceLoss, InfoNceOwnedGradient, InfoNceReport, InfoNceStates, InfoNceTotal, LogWeights,
