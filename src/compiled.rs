@@ -9,11 +9,12 @@ use crate::error::Error;
 use crate::loss::{Loss, Want};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
+use crate::{AngleLoss, BatchContrastiveLoss, CoSentLoss, ContrastiveLoss, CosineSimilarityLoss};
 use crate::{
     CosineEmbeddingLoss, InfoNceChunk, InfoNceGradient, InfoNceLoss, InfoNceStates,
     TripletMarginLoss,
 };
-use crate::{cosine_embedding, info_nce, triplet_margin};
+use crate::{cosine_embedding, info_nce, pairs, triplet_margin};
 
 type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
 type Wanted<'w, 'g, L, A> = Want<'w, A, <L as Loss<A>>::Gradient<'g>, <L as Loss<A>>::Report>;
@@ -70,6 +71,11 @@ compiled! {
     loss cosine_embedding: CosineEmbeddingLoss, cosine_embedding::evaluate;
     loss triplet_margin: TripletMarginLoss<&dyn Distance<Self>>, triplet_margin::evaluate;
     loss info_nce: InfoNceLoss, info_nce::evaluate;
+    loss cosine_similarity: CosineSimilarityLoss, pairs::cosine_similarity;
+    loss contrastive: ContrastiveLoss<&dyn Distance<Self>>, pairs::contrastive;
+    loss batch_contrastive: BatchContrastiveLoss<&dyn Distance<Self>>, pairs::batch_contrastive;
+    loss cosent: CoSentLoss<&dyn Distance<Self>>, pairs::cosent;
+    loss angle: AngleLoss, pairs::angle;
     fn info_nce_observe(
         loss: &InfoNceLoss,
         chunk: InfoNceChunk<'_, Self>,

@@ -7,6 +7,10 @@
 //! | [`CosineEmbeddingLoss`] | a labelled pair | match: 1 − cos(x, y); no match: max(0, cos(x, y) − margin) |
 //! | [`TripletMarginLoss`] | anchor, positive, negatives | max(0, margin + d(a, p) − d(a, n)) |
 //! | [`InfoNceLoss`] | a query and all its candidates | log Σⱼ exp(s(q, dⱼ)/τ) − s(q, d⁺)/τ |
+//! | [`ContrastiveLoss`] | a labelled pair | match: ½ d(x, y)²; no match: ½ max(0, margin − d(x, y))² |
+//! | [`BatchContrastiveLoss`] | an embedding and its class | the same over all pairs of the batch |
+//! | [`CosineSimilarityLoss`] | a graded pair | (cos(x, y) − g)² |
+//! | [`CoSentLoss`], [`AngleLoss`] | all graded pairs | log(1 + Σ exp(scale·(sⱼ − sᵢ))) over pairs with grades gᵢ > gⱼ |
 //!
 //! All are used through one trait, [`Loss`]; how to add another is told in the documentation of [`loss`].
 //!
@@ -63,6 +67,7 @@ mod kernels;
 mod label;
 mod log_sum_exp;
 pub mod loss;
+mod pairs;
 mod reduction;
 mod rows;
 mod scalar;
@@ -87,6 +92,12 @@ pub use info_nce::{
 pub use label::PairLabel;
 pub use log_sum_exp::LogSumExp;
 pub use loss::{Loss, OwnedGradient, Want};
+pub use pairs::{
+    AngleLoss, BatchContrastiveGradient, BatchContrastiveInput, BatchContrastiveLoss,
+    BatchContrastiveOwnedGradient, CoSentLoss, ContrastiveLoss, ContrastiveReport,
+    CosineSimilarityLoss, CosineSimilarityReport, PairGradient, PairInput, PairOwnedGradient,
+    RankingReport,
+};
 pub use reduction::Reduction;
 pub use scalar::Scalar;
 pub use similarity::Similarity;

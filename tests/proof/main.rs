@@ -5,6 +5,7 @@
 mod common;
 
 mod bad_values;
+mod batch_pairs;
 mod cancellation;
 mod chunks;
 mod determinism;
@@ -16,6 +17,7 @@ mod graph;
 mod kinks;
 mod layouts;
 mod non_finite;
+mod pairs;
 mod parameters;
 mod precision;
 mod reductions;
