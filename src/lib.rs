@@ -8,6 +8,10 @@
 //! | [`TripletMarginLoss`] | anchor, positive, negatives | max(0, margin + d(a, p) − d(a, n)) |
 //! | [`BatchTripletLoss`] | an anchor of a labelled batch | the same over triplets found in the batch |
 //! | [`InfoNceLoss`] | a query and all its candidates | log Σⱼ exp(s(q, dⱼ)/τ) − s(q, d⁺)/τ |
+//! | [`ContrastiveLoss`] | a labelled pair | match: ½ d(x, y)²; no match: ½ max(0, margin − d(x, y))² |
+//! | [`BatchContrastiveLoss`] | an embedding and its class | the same over all pairs of the batch |
+//! | [`CosineSimilarityLoss`] | a graded pair | (cos(x, y) − g)² |
+//! | [`CoSentLoss`], [`AngleLoss`] | all graded pairs | log(1 + Σ exp(scale·(sⱼ − sᵢ))) over pairs with grades gᵢ > gⱼ |
 //!
 //!
 //! Losses over scores `[n, m]` that were computed elsewhere, and functions that compute scores and carry the gradient back:
@@ -114,6 +118,7 @@ mod logit_scale;
 pub mod loss;
 mod matryoshka;
 mod offsets;
+mod pairs;
 mod reduction;
 mod rows;
 mod scalar;
@@ -148,6 +153,12 @@ pub use log_sum_exp::LogSumExp;
 pub use logit_scale::LogitScale;
 pub use loss::{Loss, OwnedGradient, Want};
 pub use matryoshka::{Matryoshka, Nested};
+pub use pairs::{
+    AngleLoss, BatchContrastiveGradient, BatchContrastiveInput, BatchContrastiveLoss,
+    BatchContrastiveOwnedGradient, CoSentLoss, ContrastiveLoss, ContrastiveReport,
+    CosineSimilarityLoss, CosineSimilarityReport, PairGradient, PairInput, PairOwnedGradient,
+    RankingReport,
+};
 pub use reduction::Reduction;
 pub use scalar::Scalar;
 pub use scores::{

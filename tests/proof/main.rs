@@ -5,6 +5,7 @@
 mod common;
 
 mod bad_values;
+mod batch_pairs;
 mod cancellation;
 mod chunks;
 mod determinism;
@@ -17,6 +18,7 @@ mod kinks;
 mod layouts;
 mod matryoshka;
 mod non_finite;
+mod pairs;
 mod parameters;
 mod precision;
 mod reductions;
