@@ -277,10 +277,8 @@ fn batch_gradient_is_the_slope() {
         let at = |step: f64| {
             let mut moved = batch.embeddings.clone();
             moved[index] += step;
-            let input = BatchContrastiveInput {
-                embeddings: moved.view(),
-                ..batch.input()
-            };
+            let mut input = BatchContrastiveInput::new(moved.view(), batch.classes.view());
+            input.weights = batch.weights.as_ref().map(|weights| weights.view());
             loss.forward(input).unwrap()
         };
         let expected = (at(step) - at(-step)) / (2.0 * step);
@@ -316,10 +314,8 @@ fn wrong_batches_are_refused_and_nothing_is_written() {
         found: found.to_vec(),
     };
     let three = array![1, 2, 3];
-    let input = BatchContrastiveInput {
-        classes: three.view(),
-        ..good
-    };
+    let mut input = good;
+    input.classes = three.view();
     assert_eq!(refuse(input, 6, (4, 3)), shape("classes", &[4], &[3]));
     assert_eq!(refuse(good, 5, (4, 3)), shape("rows", &[6], &[5]));
     let error = shape("gradient.embeddings", &[4, 3], &[4, 2]);
