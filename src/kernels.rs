@@ -3,6 +3,8 @@
 //! A sum is kept in sixteen independent partial sums, in registers, and folded in a fixed order. The number of lanes does not depend on the
 //! instruction set, so neither does the order of the additions.
 
+use std::marker::PhantomData;
+
 use crate::scalar::{Element, Scalar};
 use crate::simd::{Isa, LANES};
 
@@ -34,22 +36,39 @@ impl<I: Isa> Stripe<I> {
     }
 }
 
-/// Walks two slices of equal length sixteen elements at a time: `visit(x, y, count)`. The last visit may be of fewer elements, the rest
-/// of its lanes zero.
+/// A reduction over two rows, sixteen columns at a time.
+///
+/// A trait and not a closure, because only a method can be `#[inline(always)]`, which all code of a [`Kernel`](crate::simd::Kernel) must be.
+pub(crate) trait Visit<I: Isa> {
+    /// Takes sixteen columns of each row.
+    fn visit(&mut self, x: I::Wide, y: I::Wide);
+
+    /// Announces that of the columns that come next, the last ones, only so many are there; the others are zeros.
+    #[inline(always)]
+    fn rest(&mut self, _columns: usize) {}
+}
+
+/// Walks two slices of equal length.
 #[inline(always)]
-pub(crate) fn striped<A: Scalar, I: Isa>(
-    x: &[A],
-    y: &[A],
-    mut visit: impl FnMut(I::Wide, I::Wide, usize),
-) {
-    let (x_chunks, x_rest) = x.as_chunks::<LANES>();
-    let (y_chunks, y_rest) = y.as_chunks::<LANES>();
-    for (x, y) in x_chunks.iter().zip(y_chunks) {
-        visit(A::lanes::<I>(x), A::lanes::<I>(y), LANES);
+pub(crate) fn striped<A: Scalar, I: Isa, V: Visit<I>>(x: &[A], y: &[A], mut visitor: V) -> V {
+    let (x_whole, x_rest) = x.as_chunks::<LANES>();
+    let (y_whole, y_rest) = y.as_chunks::<LANES>();
+    let rest = [padded(x_rest), padded(y_rest)];
+    let rest_count = usize::from(!x_rest.is_empty());
+    // One call of `visit` in the code, for the whole groups and for the rest: each is a copy of all that it inlines.
+    let parts = [
+        (x_whole, y_whole),
+        (&rest[..rest_count], &rest[1..][..rest_count]),
+    ];
+    for (part, (x, y)) in parts.into_iter().enumerate() {
+        if part == 1 {
+            visitor.rest(x_rest.len());
+        }
+        for (x, y) in x.iter().zip(y) {
+            visitor.visit(A::lanes::<I>(x), A::lanes::<I>(y));
+        }
     }
-    if !x_rest.is_empty() {
-        visit(padded::<A, I>(x_rest), padded::<A, I>(y_rest), x_rest.len());
-    }
+    visitor
 }
 
 /// Numbers that begin at a cache line, so that no store is split between two.
@@ -68,10 +87,11 @@ pub(crate) struct Groups<'r, A> {
 impl<'r, A: Scalar> Groups<'r, A> {
     #[inline(always)]
     pub(crate) fn new(row: &'r [A]) -> Self {
-        let (whole, left) = row.as_chunks();
-        let mut rest = [A::zero(); LANES];
-        rest[..left.len()].copy_from_slice(left);
-        Self { whole, rest }
+        let (whole, rest) = row.as_chunks();
+        Self {
+            whole,
+            rest: padded(rest),
+        }
     }
 
     /// A group; zeros beyond the end of the row.
@@ -82,18 +102,26 @@ impl<'r, A: Scalar> Groups<'r, A> {
 }
 
 #[inline(always)]
-fn padded<A: Scalar, I: Isa>(rest: &[A]) -> I::Wide {
+fn padded<A: Scalar>(rest: &[A]) -> [A; LANES] {
     let mut lanes = [A::zero(); LANES];
     lanes[..rest.len()].copy_from_slice(rest);
-    A::lanes::<I>(&lanes)
+    lanes
 }
 
 /// x·y.
 #[inline(always)]
 pub(crate) fn dot<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> A::Real {
-    let mut sum = Stripe::<I>::zero();
-    striped::<A, I>(x, y, |x, y, _| sum.add_product::<A>(x, y));
-    sum.sum::<A>()
+    let product = Product::<A, I>(Stripe::zero(), PhantomData);
+    striped::<A, I, _>(x, y, product).0.sum::<A>()
+}
+
+struct Product<A, I: Isa>(Stripe<I>, PhantomData<A>);
+
+impl<A: Scalar, I: Isa> Visit<I> for Product<A, I> {
+    #[inline(always)]
+    fn visit(&mut self, x: I::Wide, y: I::Wide) {
+        self.0.add_product::<A>(x, y);
+    }
 }
 
 /// The moments of two rows, from one read of each.
@@ -107,18 +135,26 @@ pub(crate) struct Moments<R> {
 /// x·x, x·y and y·y.
 #[inline(always)]
 pub(crate) fn moments<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Moments<A::Real> {
-    moments_of::<A, I>(x, y, |x| x, |y| y)
+    striped::<A, I, _>(x, y, ThreeProducts::<A, I>::new()).moments()
 }
 
 /// x·y and y·y.
 #[inline(always)]
 pub(crate) fn moments_with<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> [A::Real; 2] {
-    let [mut xy, mut yy] = std::array::from_fn(|_| Stripe::<I>::zero());
-    striped::<A, I>(x, y, |x, y, _| {
+    let products = TwoProducts::<A, I>([Stripe::zero(), Stripe::zero()], PhantomData);
+    let TwoProducts([xy, yy], _) = striped::<A, I, _>(x, y, products);
+    [xy.sum::<A>(), yy.sum::<A>()]
+}
+
+struct TwoProducts<A, I: Isa>([Stripe<I>; 2], PhantomData<A>);
+
+impl<A: Scalar, I: Isa> Visit<I> for TwoProducts<A, I> {
+    #[inline(always)]
+    fn visit(&mut self, x: I::Wide, y: I::Wide) {
+        let [xy, yy] = &mut self.0;
         xy.add_product::<A>(x, y);
         yy.add_product::<A>(y, y);
-    });
-    [xy.sum::<A>(), yy.sum::<A>()]
+    }
 }
 
 /// The moments of the rows times `scale`, powers of two.
@@ -128,29 +164,89 @@ pub(crate) fn scaled_moments<A: Scalar, I: Isa>(
     y: &[A],
     scale: [f64; 2],
 ) -> Moments<A::Real> {
-    let scale = scale.map(I::splat);
-    moments_of::<A, I>(x, y, |x| I::mul(x, scale[0]), |y| I::mul(y, scale[1]))
+    let products = Scaled {
+        scale: [I::splat(scale[0]), I::splat(scale[1])],
+        products: ThreeProducts::<A, I>::new(),
+    };
+    striped::<A, I, _>(x, y, products).products.moments()
 }
 
-#[inline(always)]
-fn moments_of<A: Scalar, I: Isa>(
-    x: &[A],
-    y: &[A],
-    x_values: impl Fn(I::Wide) -> I::Wide,
-    y_values: impl Fn(I::Wide) -> I::Wide,
-) -> Moments<A::Real> {
-    let [mut xx, mut xy, mut yy] = std::array::from_fn(|_| Stripe::<I>::zero());
-    striped::<A, I>(x, y, |x, y, _| {
-        let (x, y) = (x_values(x), y_values(y));
+struct ThreeProducts<A, I: Isa>([Stripe<I>; 3], PhantomData<A>);
+
+impl<A: Scalar, I: Isa> ThreeProducts<A, I> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self(
+            [Stripe::zero(), Stripe::zero(), Stripe::zero()],
+            PhantomData,
+        )
+    }
+
+    #[inline(always)]
+    fn moments(self) -> Moments<A::Real> {
+        let [xx, xy, yy] = self.0;
+        Moments {
+            xx: xx.sum::<A>(),
+            xy: xy.sum::<A>(),
+            yy: yy.sum::<A>(),
+        }
+    }
+}
+
+impl<A: Scalar, I: Isa> Visit<I> for ThreeProducts<A, I> {
+    #[inline(always)]
+    fn visit(&mut self, x: I::Wide, y: I::Wide) {
+        let [xx, xy, yy] = &mut self.0;
         xx.add_product::<A>(x, x);
         xy.add_product::<A>(x, y);
         yy.add_product::<A>(y, y);
-    });
-    Moments {
-        xx: xx.sum::<A>(),
-        xy: xy.sum::<A>(),
-        yy: yy.sum::<A>(),
     }
+}
+
+/// A reduction over multiples of the rows.
+struct Scaled<I: Isa, V> {
+    scale: [I::Wide; 2],
+    products: V,
+}
+
+impl<I: Isa, V: Visit<I>> Visit<I> for Scaled<I, V> {
+    #[inline(always)]
+    fn visit(&mut self, x: I::Wide, y: I::Wide) {
+        let [x_scale, y_scale] = self.scale;
+        self.products.visit(I::mul(x, x_scale), I::mul(y, y_scale));
+    }
+}
+
+/// ‖x − y‖²
+#[inline(always)]
+pub(crate) fn square_distance<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> A::Real {
+    let square = Square::<A, I>(Stripe::zero(), PhantomData);
+    striped::<A, I, _>(x, y, square).0.sum::<A>()
+}
+
+struct Square<A, I: Isa>(Stripe<I>, PhantomData<A>);
+
+impl<A: Scalar, I: Isa> Visit<I> for Square<A, I> {
+    #[inline(always)]
+    fn visit(&mut self, x: I::Wide, y: I::Wide) {
+        let z = I::difference(x, y);
+        self.0.add_product::<A>(z, z);
+    }
+}
+
+/// ‖x − y‖² and ‖x − z‖², from one read of each row.
+#[inline(always)]
+pub(crate) fn square_distances<A: Scalar, I: Isa>(x: &[A], y: &[A], z: &[A]) -> [A::Real; 2] {
+    let [mut to_y, mut to_z] = [Stripe::<I>::zero(), Stripe::zero()];
+    let (x_groups, y, z) = (Groups::new(x), Groups::new(y), Groups::new(z));
+    for group in 0..x.len().div_ceil(LANES) {
+        let x = x_groups.at::<I>(group);
+        let to = I::difference(x, y.at::<I>(group));
+        to_y.add_product::<A>(to, to);
+        let to = I::difference(x, z.at::<I>(group));
+        to_z.add_product::<A>(to, to);
+    }
+    [to_y.sum::<A>(), to_z.sum::<A>()]
 }
 
 /// The largest magnitude; NaN if there is one.

@@ -91,15 +91,7 @@ impl Element for f32 {
     }
     #[inline(always)]
     fn fold<I: Isa>(hi: I::Wide, _: I::Wide) -> f64 {
-        let mut sums = I::to_array(hi);
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                sums[lane] += sums[lane + width];
-            }
-            width /= 2;
-        }
-        sums[0]
+        I::sum(hi)
     }
     #[inline(always)]
     fn add_product<I: Isa>(hi: &mut I::Wide, _: &mut I::Wide, x: I::Wide, y: I::Wide) {

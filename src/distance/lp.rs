@@ -1,10 +1,12 @@
 //! The Lp distance.
 
+use std::marker::PhantomData;
+
 use super::{BuiltIn, Distance, Kind, Metric, Slope, both_gradients};
 use crate::error::{Error, check};
-use crate::kernels::{Stripe, striped};
+use crate::kernels::{Stripe, Visit, square_distance, square_distances, striped};
 use crate::scalar::Scalar;
-use crate::simd::{Isa, LANES, Portable};
+use crate::simd::{Isa, Kernel, Portable};
 use crate::similarity::SAFE;
 use crate::wide::Real;
 
@@ -89,22 +91,6 @@ impl Lp {
         move |x, y| x.wide() - y.wide() + epsilon
     }
 
-    /// Sixteen coordinates of the difference, of which only `count` are there; 0 in the others.
-    #[inline(always)]
-    fn differences<I: Isa>(self) -> impl Fn(I::Wide, I::Wide, usize) -> I::Wide {
-        let epsilon = (self.epsilon != 0.0).then(|| I::splat(self.epsilon));
-        move |x, y, count| {
-            let z = I::sub(x, y);
-            let z = epsilon.map_or(z, |epsilon| I::add(z, epsilon));
-            if count == LANES {
-                return z;
-            }
-            let mut lanes = I::to_array(z);
-            lanes[count..].fill(0.0);
-            I::from_f64(&lanes)
-        }
-    }
-
     #[inline(always)]
     fn largest<A: Scalar>(self, x: &[A], y: &[A]) -> f64 {
         let difference = self.difference::<A>();
@@ -116,68 +102,39 @@ impl Lp {
         f64::from_bits(bits.fold(0, u64::max))
     }
 
-    /// Σ (zᵢ·scale)²
+    /// Whether the norm is the root of the plain sum of squares, where that is in range.
     #[inline(always)]
-    pub(super) fn square_sum<A: Scalar, I: Isa>(self, x: &[A], y: &[A], scale: f64) -> f64 {
-        let (mut sum, differences, scale) = (
-            Stripe::<I>::zero(),
-            self.differences::<I>(),
-            I::splat(scale),
-        );
-        striped::<A, I>(x, y, |x, y, count| {
-            let z = I::mul(differences(x, y, count), scale);
-            sum.add_product::<A>(z, z);
-        });
-        sum.sum::<A>().value()
-    }
-
-    #[inline(always)]
-    fn euclidean_norm<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> f64 {
-        let sum = self.square_sum::<A, I>(x, y, 1.0);
-        if SAFE.contains(&sum) || sum == 0.0 && size_of::<A>() < size_of::<f64>() {
-            return sum.sqrt();
-        }
-        let largest = self.largest(x, y);
-        if largest == 0.0 || !largest.is_finite() {
-            return largest;
-        }
-        let scale = if largest < 1.0 {
-            2f64.powi(500)
-        } else {
-            2f64.powi(-600)
-        };
-        self.square_sum::<A, I>(x, y, scale).sqrt() / scale
-    }
-
-    /// Σ |zᵢ|, and Σ (|zᵢ|/largest)ᵖ for the other exponents.
-    #[inline(always)]
-    fn power_sum<A: Scalar, I: Isa>(self, x: &[A], y: &[A], largest: f64) -> f64 {
-        let (mut sum, differences, one) =
-            (Stripe::<I>::zero(), self.differences::<I>(), I::splat(1.0));
-        striped::<A, I>(x, y, |x, y, count| {
-            let z = differences(x, y, count);
-            let power = match self.p {
-                1.0 => I::map(z, f64::abs),
-                p => I::map(z, |z| (z.abs() / largest).powf(p)),
-            };
-            sum.add_product::<A>(power, one);
-        });
-        sum.sum::<A>().value()
+    fn is_plain(self) -> bool {
+        self.p == 2.0 && self.epsilon == 0.0
     }
 
     #[inline(always)]
     fn norm<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> f64 {
-        if self.p == 2.0 {
-            return self.euclidean_norm::<A, I>(x, y);
+        if !self.is_plain() {
+            return I::call(Norm { lp: self, x, y });
         }
-        if self.p == 1.0 {
-            return self.power_sum::<A, I>(x, y, 1.0);
+        self.root::<A, I>(square_distance::<A, I>(x, y), x, y)
+    }
+
+    /// The norms of x − y and of x − z.
+    #[inline(always)]
+    fn norms<A: Scalar, I: Isa>(self, x: &[A], y: &[A], z: &[A]) -> [f64; 2] {
+        if !self.is_plain() {
+            return [y, z].map(|y| I::call(Norm { lp: self, x, y }));
         }
-        let largest = self.largest(x, y);
-        if largest == 0.0 || !largest.is_finite() || self.p == f64::INFINITY {
-            return largest;
+        let [to_y, to_z] = square_distances::<A, I>(x, y, z);
+        [self.root::<A, I>(to_y, x, y), self.root::<A, I>(to_z, x, z)]
+    }
+
+    /// The norm from its plain square, or anew where that may have lost digits to the range.
+    #[inline(always)]
+    fn root<A: Scalar, I: Isa>(self, square: A::Real, x: &[A], y: &[A]) -> f64 {
+        let square = square.value();
+        if in_range::<A>(square) {
+            square.sqrt()
+        } else {
+            I::call(Norm { lp: self, x, y })
         }
-        largest * self.power_sum::<A, I>(x, y, largest).powf(1.0 / self.p)
     }
 
     /// What turns a coordinate of the difference into one of the gradient.
@@ -220,6 +177,111 @@ impl Lp {
     }
 }
 
+/// Whether a sum of squares has lost no digits to the range of the numbers.
+#[inline(always)]
+fn in_range<A: Scalar>(sum: f64) -> bool {
+    SAFE.contains(&sum) || sum == 0.0 && size_of::<A>() < size_of::<f64>()
+}
+
+/// The norm for every exponent, ε and range.
+#[derive(Clone, Copy)]
+struct Norm<'r, A> {
+    lp: Lp,
+    x: &'r [A],
+    y: &'r [A],
+}
+
+impl<A: Scalar> Kernel for Norm<'_, A> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> f64 {
+        let Self { lp, x, y } = self;
+        let p = lp.p;
+        if p == 1.0 || p == 2.0 {
+            let sum = I::call(PowerSum {
+                norm: self,
+                unit: 1.0,
+            });
+            if p == 1.0 {
+                return sum;
+            }
+            if in_range::<A>(sum) {
+                return sum.sqrt();
+            }
+        }
+        let largest = lp.largest(x, y);
+        if largest == 0.0 || !largest.is_finite() || p == f64::INFINITY {
+            return largest;
+        }
+        let unit = match p {
+            2.0 if largest < 1.0 => 2f64.powi(-500),
+            2.0 => 2f64.powi(600),
+            _ => largest,
+        };
+        let sum = I::call(PowerSum { norm: self, unit });
+        unit * match p {
+            2.0 => sum.sqrt(),
+            _ => sum.powf(1.0 / p),
+        }
+    }
+}
+
+/// Σ (|zᵢ|/unit)ᵖ, of which the unit is 1 for p = 1 and a power of two for p = 2.
+struct PowerSum<'r, A> {
+    norm: Norm<'r, A>,
+    unit: f64,
+}
+
+impl<A: Scalar> Kernel for PowerSum<'_, A> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> f64 {
+        let Norm { lp, x, y } = self.norm;
+        let powers = Powers::<A, I> {
+            p: lp.p,
+            unit: self.unit,
+            epsilon: I::splat(lp.epsilon),
+            sum: Stripe::zero(),
+            element: PhantomData,
+        };
+        striped::<A, I, _>(x, y, powers).sum.sum::<A>().value()
+    }
+}
+
+struct Powers<A, I: Isa> {
+    p: f64,
+    unit: f64,
+    /// 0 in the lanes beyond the rows.
+    epsilon: I::Wide,
+    sum: Stripe<I>,
+    element: PhantomData<A>,
+}
+
+impl<A: Scalar, I: Isa> Visit<I> for Powers<A, I> {
+    #[inline(always)]
+    fn visit(&mut self, x: I::Wide, y: I::Wide) {
+        let z = I::add(I::difference(x, y), self.epsilon);
+        let (left, right) = match self.p {
+            1.0 => (I::map(z, f64::abs), I::splat(1.0)),
+            2.0 => {
+                let z = I::mul(z, I::splat(1.0 / self.unit));
+                (z, z)
+            }
+            p => (I::map(z, |z| (z.abs() / self.unit).powf(p)), I::splat(1.0)),
+        };
+        self.sum.add_product::<A>(left, right);
+    }
+
+    #[inline(always)]
+    fn rest(&mut self, columns: usize) {
+        let mut epsilon = I::to_array(self.epsilon);
+        epsilon[columns..].fill(0.0);
+        self.epsilon = I::from_f64(&epsilon);
+    }
+}
+
 impl<A: Scalar> Distance<A> for Lp {
     fn distance(&self, x: &[A], y: &[A]) -> f64 {
         self.measure::<Portable>(x, y).0
@@ -239,5 +301,14 @@ impl<A: Scalar> Metric<A> for Lp {
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         let distance = self.norm::<A, I>(x, y);
         (distance, Slope(self.slope(x, y, distance)))
+    }
+
+    #[inline(always)]
+    fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [(f64, Slope<A::Real>); 2] {
+        let [to_y, to_z] = self.norms::<A, I>(x, y, z);
+        [
+            (to_y, Slope(self.slope(x, y, to_y))),
+            (to_z, Slope(self.slope(x, z, to_z))),
+        ]
     }
 }

@@ -3,11 +3,12 @@
 mod lp;
 mod slope;
 
-use crate::kernels::Groups;
+use crate::kernels::{Groups, square_distance, square_distances};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Portable};
 use crate::similarity::cosine;
 use crate::store::{Columns, add_to};
+use crate::wide::Real;
 pub use lp::Lp;
 use slope::Kind;
 pub(crate) use slope::{Coordinates, Slope};
@@ -80,6 +81,12 @@ pub enum BuiltIn {
 pub(crate) trait Metric<A: Scalar>: Distance<A> {
     /// The distance, with what its gradient needs besides the rows.
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>);
+
+    /// Both distances of x, to y and to z.
+    #[inline(always)]
+    fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [(f64, Slope<A::Real>); 2] {
+        [self.measure::<I>(x, y), self.measure::<I>(x, z)]
+    }
 }
 
 /// A distance of the user's, called through a pointer, so that the kernels are compiled here and not in each crate that has one.
@@ -247,7 +254,17 @@ impl<A: Scalar> Metric<A> for SquaredEuclidean {
             scale: 1.0,
             factor: 2.0,
         };
-        (Lp::euclidean().square_sum::<A, I>(x, y, 1.0), Slope(slope))
+        (square_distance::<A, I>(x, y).value(), Slope(slope))
+    }
+
+    #[inline(always)]
+    fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [(f64, Slope<A::Real>); 2] {
+        let slope = Slope(Kind::Difference {
+            epsilon: 0.0,
+            scale: 1.0,
+            factor: 2.0,
+        });
+        square_distances::<A, I>(x, y, z).map(|square| (square.value(), slope))
     }
 }
 

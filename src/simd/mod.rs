@@ -23,7 +23,7 @@ pub(crate) enum Level {
 }
 
 /// A computation that is compiled once for each instruction set.
-pub(crate) trait Kernel {
+pub trait Kernel {
     type Output;
     /// Must be `#[inline(always)]`, with all that it calls.
     fn run<I: Isa>(self) -> Self::Output;
@@ -56,6 +56,10 @@ pub trait Isa: 'static {
     /// `x·y + z`, with one rounding, whatever it costs.
     fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide;
 
+    /// Runs a kernel in a function of its own, compiled for this instruction set: for what is seldom needed, or needed in several places
+    /// of the same kernel, and would be compiled again in each.
+    fn call<K: Kernel>(kernel: K) -> K::Output;
+
     /// Copies a cache line past the caches where the target allows it.
     ///
     /// # Safety
@@ -65,6 +69,30 @@ pub trait Isa: 'static {
         for piece in (0..LINE).step_by(PIECE) {
             // SAFETY: inside the line, which the caller vouches for; a piece of an aligned line is aligned.
             unsafe { stream_piece(to.add(piece), from.add(piece)) };
+        }
+    }
+
+    /// The sum of all lanes, halves added to halves.
+    #[inline(always)]
+    fn sum(x: Self::Wide) -> f64 {
+        let mut sums = Self::to_array(x);
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                sums[lane] += sums[lane + width];
+            }
+            width /= 2;
+        }
+        sums[0]
+    }
+
+    /// `x − y`, by the multipliers where these can: conversions and sums keep the adders busy.
+    #[inline(always)]
+    fn difference(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+        if Self::FMA {
+            Self::fused(y, Self::splat(-1.0), x)
+        } else {
+            Self::sub(x, y)
         }
     }
 
@@ -102,6 +130,10 @@ impl Isa for Portable {
     const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
     type Wide = [f64; LANES];
 
+    #[inline(never)]
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Self>()
+    }
     #[inline(always)]
     fn splat(x: f64) -> Self::Wide {
         [x; LANES]
@@ -147,7 +179,7 @@ macro_rules! registers {
         $(#[$doc:meta])* $name:ident, $register:ty, $count:literal,
         $splat:ident, $load:ident, $store:ident, $half_load:ident, $convert:ident, $half_store:ident, $narrow:ident,
         $add:ident, $sub:ident, $mul:ident, $fma:ident,
-        $line:ident, $line_load:ident, $line_stream:ident
+        $line:ident, $line_load:ident, $line_stream:ident, $run:ident, $sum:ident
     ) => {
         $(#[$doc])*
         struct $name;
@@ -157,13 +189,31 @@ macro_rules! registers {
             type Wide = [$register; $count];
 
             #[inline(always)]
-            fn splat(x: f64) -> Self::Wide {
+            fn call<K: Kernel>(kernel: K) -> K::Output {
                 // SAFETY: only `dispatch` names this type, on a CPU that has the instructions; so below.
+                unsafe { $run(kernel) }
+            }
+            #[inline(always)]
+            fn sum(mut x: Self::Wide) -> f64 {
+                let mut width = $count / 2;
+                while width > 0 {
+                    for r in 0..width {
+                        // SAFETY: as for `call`.
+                        x[r] = unsafe { $add(x[r], x[r + width]) };
+                    }
+                    width /= 2;
+                }
+                // SAFETY: as for `call`.
+                unsafe { $sum(x[0]) }
+            }
+            #[inline(always)]
+            fn splat(x: f64) -> Self::Wide {
+                // SAFETY: as for `call`.
                 [unsafe { $splat(x) }; $count]
             }
             #[inline(always)]
             fn from_f32(x: &[f32; LANES]) -> Self::Wide {
-                // SAFETY: as for `splat`; register r reads the numbers from LANES / count · r on, all inside the array.
+                // SAFETY: as for `call`; register r reads the numbers from LANES / count · r on, all inside the array.
                 std::array::from_fn(|r| unsafe { $convert($half_load(x.as_ptr().add(LANES / $count * r))) })
             }
             #[inline(always)]
@@ -197,22 +247,22 @@ macro_rules! registers {
             }
             #[inline(always)]
             fn add(x: Self::Wide, y: Self::Wide) -> Self::Wide {
-                // SAFETY: as for `splat`.
+                // SAFETY: as for `call`.
                 std::array::from_fn(|r| unsafe { $add(x[r], y[r]) })
             }
             #[inline(always)]
             fn sub(x: Self::Wide, y: Self::Wide) -> Self::Wide {
-                // SAFETY: as for `splat`.
+                // SAFETY: as for `call`.
                 std::array::from_fn(|r| unsafe { $sub(x[r], y[r]) })
             }
             #[inline(always)]
             fn mul(x: Self::Wide, y: Self::Wide) -> Self::Wide {
-                // SAFETY: as for `splat`.
+                // SAFETY: as for `call`.
                 std::array::from_fn(|r| unsafe { $mul(x[r], y[r]) })
             }
             #[inline(always)]
             fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide {
-                // SAFETY: as for `splat`.
+                // SAFETY: as for `call`.
                 std::array::from_fn(|r| unsafe { $fma(x[r], y[r], z[r]) })
             }
         }
@@ -227,7 +277,7 @@ registers!(
     Avx2, __m256d, 4,
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm_loadu_ps, _mm256_cvtps_pd, _mm_storeu_ps, _mm256_cvtpd_ps,
     _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd,
-    __m256i, _mm256_loadu_si256, _mm256_stream_si256
+    __m256i, _mm256_loadu_si256, _mm256_stream_si256, run_avx2, sum_avx2
 );
 #[cfg(target_arch = "x86_64")]
 registers!(
@@ -235,8 +285,38 @@ registers!(
     Avx512, __m512d, 2,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm256_loadu_ps, _mm512_cvtps_pd, _mm256_storeu_ps, _mm512_cvtpd_ps,
     _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_fmadd_pd,
-    __m512i, _mm512_loadu_si512, _mm512_stream_si512
+    __m512i, _mm512_loadu_si512, _mm512_stream_si512, run_avx512, sum_avx512
 );
+
+/// The sum of the lanes of a register, halves added to halves.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn sum_avx2(x: __m256d) -> f64 {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let x = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
+        _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)))
+    }
+}
+
+/// The same.
+///
+/// # Safety
+/// The CPU has AVX-512 F.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn sum_avx512(x: __m512d) -> f64 {
+    // SAFETY: passed on from the caller; AVX-512 has AVX2.
+    unsafe {
+        sum_avx2(_mm256_add_pd(
+            _mm512_castpd512_pd256(x),
+            _mm512_extractf64x4_pd::<1>(x),
+        ))
+    }
+}
 
 /// The environment variable that caps the instruction set: `portable`, `avx2` or `avx512`.
 pub(crate) const CAP_VARIABLE: &str = "CONTRASTIVE_MAX_ISA";
@@ -311,6 +391,7 @@ fn level_limit() -> Level {
 /// The CPU must have the features named here.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+#[inline(never)]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx512>()
 }
@@ -319,6 +400,7 @@ unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 /// The CPU must have the features named here.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::kernels::{Moments, Stripe, largest, moments, scaled_moments, striped};
+use crate::kernels::{Moments, Stripe, Visit, largest, moments, scaled_moments, striped};
 use crate::scalar::Scalar;
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel};
 use crate::wide::Real;
 
 /// The cosine c of two rows x and y, and what its gradient needs.
@@ -43,11 +43,7 @@ pub(super) fn cosine_of<A: Scalar, I: Isa>(
 ) -> Cosine<A::Real> {
     let mut scale = [1.0; 2];
     if !(SAFE.contains(&sums.xx.value()) && SAFE.contains(&sums.yy.value())) {
-        scale = [
-            power_of_two_scale(x, epsilon),
-            power_of_two_scale(y, epsilon),
-        ];
-        sums = scaled_moments::<A, I>(x, y, scale);
+        (scale, sums) = I::call(Rescaled { x, y, epsilon });
     }
     let Moments { xx, xy, yy } = sums;
     let xx = xx + A::Real::new(epsilon * scale[0] * scale[0], 0.0);
@@ -68,7 +64,12 @@ pub(super) fn cosine_of<A: Scalar, I: Isa>(
     let shares = [xy / xx, xy / yy];
     if distance < A::NEARLY_PARALLEL && epsilon == 0.0 {
         // ‖y − (x·y/‖x‖²)·x‖² = ‖y‖²(1 − c)(1 + c)
-        let rest = residual_square::<A, I>(shares[0], x, y, scale);
+        let rest = I::call(ResidualSquare {
+            share: shares[0],
+            x,
+            y,
+            scale,
+        });
         distance = rest / (yy.value() * (1.0 + cosine.value()));
     }
     Cosine {
@@ -92,15 +93,59 @@ pub(crate) fn power_of_two_scale<A: Scalar>(row: &[A], epsilon: f64) -> f64 {
     f64::from_bits(((1023 - exponent) as u64) << 52)
 }
 
-#[inline(always)]
-fn residual_square<A: Scalar, I: Isa>(share: A::Real, x: &[A], y: &[A], scale: [f64; 2]) -> f64 {
-    let mut sum = Stripe::<I>::zero();
-    let scale = scale.map(I::splat);
-    striped::<A, I>(x, y, |x, y, _| {
-        let rest = A::residuals::<I>(share, I::mul(x, scale[0]), I::mul(y, scale[1]));
-        sum.add_product::<A>(rest, rest);
-    });
-    sum.sum::<A>().value()
+/// The scales of two extreme rows, and their moments times these.
+struct Rescaled<'r, A> {
+    x: &'r [A],
+    y: &'r [A],
+    epsilon: f64,
+}
+
+impl<A: Scalar> Kernel for Rescaled<'_, A> {
+    type Output = ([f64; 2], Moments<A::Real>);
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Self::Output {
+        let scale = [self.x, self.y].map(|row| power_of_two_scale(row, self.epsilon));
+        (scale, scaled_moments::<A, I>(self.x, self.y, scale))
+    }
+}
+
+/// ‖y − share·x‖² of the scaled rows.
+struct ResidualSquare<'r, A: Scalar> {
+    share: A::Real,
+    x: &'r [A],
+    y: &'r [A],
+    scale: [f64; 2],
+}
+
+impl<A: Scalar> Kernel for ResidualSquare<'_, A> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> f64 {
+        let residuals = Residuals::<A, I> {
+            share: self.share,
+            scale: [I::splat(self.scale[0]), I::splat(self.scale[1])],
+            sum: Stripe::zero(),
+        };
+        let sum = striped::<A, I, _>(self.x, self.y, residuals).sum;
+        sum.sum::<A>().value()
+    }
+}
+
+struct Residuals<A: Scalar, I: Isa> {
+    share: A::Real,
+    scale: [I::Wide; 2],
+    sum: Stripe<I>,
+}
+
+impl<A: Scalar, I: Isa> Visit<I> for Residuals<A, I> {
+    #[inline(always)]
+    fn visit(&mut self, x: I::Wide, y: I::Wide) {
+        let [x_scale, y_scale] = self.scale;
+        let rest = A::residuals::<I>(self.share, I::mul(x, x_scale), I::mul(y, y_scale));
+        self.sum.add_product::<A>(rest, rest);
+    }
 }
 
 impl<R: Real> Cosine<R> {

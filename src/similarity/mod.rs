@@ -3,9 +3,9 @@
 mod angle;
 mod cosine;
 
-use crate::kernels::{Groups, Moments, Stripe, dot, moments_with};
+use crate::kernels::{Groups, Moments, dot, moments_with, square_distance};
 use crate::scalar::Scalar;
-use crate::simd::{Isa, LANES};
+use crate::simd::Isa;
 use crate::store::Columns;
 use crate::wide::Real;
 pub(crate) use angle::{Angle, angle, first_half};
@@ -77,13 +77,7 @@ fn fair<A: Scalar>(score: f64, x: &[A], y: &[A]) -> f64 {
 /// ‖x − y‖², from the differences.
 #[inline(always)]
 fn squared_distance<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> f64 {
-    let mut sum = Stripe::<I>::zero();
-    let rows = [Groups::new(x), Groups::new(y)];
-    for group in 0..x.len().div_ceil(LANES) {
-        let z = I::sub(rows[0].at::<I>(group), rows[1].at::<I>(group));
-        sum.add_product::<A>(z, z);
-    }
-    fair(sum.sum::<A>().value(), x, y)
+    fair(square_distance::<A, I>(x, y).value(), x, y)
 }
 
 /// A measured pair of rows.

@@ -35,13 +35,20 @@ impl<'g, A: Scalar, D: Metric<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A, D
         let (mut anchor_spare, mut positive_spare) = (Vec::new(), Vec::new());
         let anchor = contiguous(input.anchor.row(row), &mut anchor_spare);
         let positive = contiguous(input.positive.row(row), &mut positive_spare);
-        let (near, slope) = self.measure::<I>(anchor, positive);
+        let k = input.negatives.dim().1;
+        let mut negative_spare = Vec::new();
+        let ((near, slope), mut measured) = if k == 0 {
+            (self.measure::<I>(anchor, positive), None)
+        } else {
+            let negative = contiguous(self.negative(row, 0), &mut negative_spare);
+            let [near, far] = self.measure_two::<I>(anchor, positive, negative);
+            (near, Some(far))
+        };
         let mut outcome = Outcome {
             loss: 0.0,
             tally: [0.0, near, 0.0, 0.0],
         };
 
-        let k = input.negatives.dim().1;
         let scale = out.as_ref().map_or(0.0, |out| out.scale);
         let (mut one, mut several) = ([const { None }; 1], Vec::new());
         let far: &mut [Option<Far<A::Real>>] = if k == 1 {
@@ -54,7 +61,11 @@ impl<'g, A: Scalar, D: Metric<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A, D
         for (k, slot) in far.iter_mut().enumerate() {
             let mut spare = Vec::new();
             let negative = contiguous(self.negative(row, k), &mut spare);
-            let far = self.far::<I>(anchor, positive, negative, near, scale, &mut outcome);
+            let measured = match measured.take() {
+                Some(first) => first,
+                None => self.measure::<I>(anchor, negative),
+            };
+            let far = self.far::<I>(measured, positive, negative, near, scale, &mut outcome);
             pull -= far.factor;
             *slot = Some(far);
         }
@@ -95,19 +106,28 @@ impl<A: Scalar, D: Metric<A>> Pass<'_, '_, A, D> {
             .index_axis_move(Axis(0), k)
     }
 
-    /// The distance; NaN where it is infinite because a row is.
+    /// The distance of x to y.
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
         let (distance, slope) = self.loss.distance.measure::<I>(x, y);
-        let finite = distance.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
-        (if finite { distance } else { f64::NAN }, slope)
+        (fair(distance, [x, y]), slope)
     }
 
-    /// Measures a negative and adds its triplet to the outcome.
+    /// The distances of x to y and to z.
+    #[inline(always)]
+    fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [(f64, Slope<A::Real>); 2] {
+        let [to_y, to_z] = self.loss.distance.measure_two::<I>(x, y, z);
+        [
+            (fair(to_y.0, [x, y]), to_y.1),
+            (fair(to_z.0, [x, z]), to_z.1),
+        ]
+    }
+
+    /// Adds the triplet of a negative, measured from the anchor, to the outcome.
     #[inline(always)]
     fn far<I: Isa>(
         &self,
-        anchor: &[A],
+        measured: (f64, Slope<A::Real>),
         positive: &[A],
         negative: &[A],
         near: f64,
@@ -115,7 +135,7 @@ impl<A: Scalar, D: Metric<A>> Pass<'_, '_, A, D> {
         outcome: &mut Outcome,
     ) -> Far<A::Real> {
         let per_negative = 1.0 / self.input.negatives.dim().1 as f64;
-        let (mut distance, mut slope) = self.measure::<I>(anchor, negative);
+        let (mut distance, mut slope) = measured;
         let mut swapped = false;
         if self.loss.swap {
             let (other, other_slope) = self.measure::<I>(positive, negative);
@@ -299,6 +319,16 @@ impl<A: Scalar, D: Metric<A>> Pass<'_, '_, A, D> {
             coordinates: slope.coordinates::<A, I>(scale),
             rows: [Groups::new(rows[0]), Groups::new(rows[1])],
         })
+    }
+}
+
+/// A distance of two rows; NaN where it is infinite because a row is, and not by overflow.
+#[inline(always)]
+fn fair<A: Scalar>(distance: f64, rows: [&[A]; 2]) -> f64 {
+    if distance.is_finite() || rows.iter().all(|row| row.iter().all(|x| x.is_finite())) {
+        distance
+    } else {
+        f64::NAN
     }
 }
 
