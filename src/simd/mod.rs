@@ -172,7 +172,8 @@ impl Isa for Portable {
     }
 }
 
-/// The lanes as registers of one vector type.
+/// The lanes as registers of one vector type. Loops and no closures: an instruction is only inlined into a function that may use it, which a
+/// closure is not before it is itself inlined.
 #[cfg(target_arch = "x86_64")]
 macro_rules! registers {
     (
@@ -213,13 +214,21 @@ macro_rules! registers {
             }
             #[inline(always)]
             fn from_f32(x: &[f32; LANES]) -> Self::Wide {
-                // SAFETY: as for `call`; register r reads the numbers from LANES / count · r on, all inside the array.
-                std::array::from_fn(|r| unsafe { $convert($half_load(x.as_ptr().add(LANES / $count * r))) })
+                let mut registers = Self::splat(0.0);
+                for (r, register) in registers.iter_mut().enumerate() {
+                    // SAFETY: as for `call`; register r reads the numbers from LANES / count · r on, all inside the array.
+                    *register = unsafe { $convert($half_load(x.as_ptr().add(LANES / $count * r))) };
+                }
+                registers
             }
             #[inline(always)]
             fn from_f64(x: &[f64; LANES]) -> Self::Wide {
-                // SAFETY: as for `from_f32`.
-                std::array::from_fn(|r| unsafe { $load(x.as_ptr().add(LANES / $count * r)) })
+                let mut registers = Self::splat(0.0);
+                for (r, register) in registers.iter_mut().enumerate() {
+                    // SAFETY: as for `from_f32`.
+                    *register = unsafe { $load(x.as_ptr().add(LANES / $count * r)) };
+                }
+                registers
             }
             #[inline(always)]
             fn to_array(x: Self::Wide) -> [f64; LANES] {
@@ -246,24 +255,36 @@ macro_rules! registers {
                 }
             }
             #[inline(always)]
-            fn add(x: Self::Wide, y: Self::Wide) -> Self::Wide {
-                // SAFETY: as for `call`.
-                std::array::from_fn(|r| unsafe { $add(x[r], y[r]) })
+            fn add(mut x: Self::Wide, y: Self::Wide) -> Self::Wide {
+                for (x, y) in x.iter_mut().zip(y) {
+                    // SAFETY: as for `call`.
+                    *x = unsafe { $add(*x, y) };
+                }
+                x
             }
             #[inline(always)]
-            fn sub(x: Self::Wide, y: Self::Wide) -> Self::Wide {
-                // SAFETY: as for `call`.
-                std::array::from_fn(|r| unsafe { $sub(x[r], y[r]) })
+            fn sub(mut x: Self::Wide, y: Self::Wide) -> Self::Wide {
+                for (x, y) in x.iter_mut().zip(y) {
+                    // SAFETY: as for `call`.
+                    *x = unsafe { $sub(*x, y) };
+                }
+                x
             }
             #[inline(always)]
-            fn mul(x: Self::Wide, y: Self::Wide) -> Self::Wide {
-                // SAFETY: as for `call`.
-                std::array::from_fn(|r| unsafe { $mul(x[r], y[r]) })
+            fn mul(mut x: Self::Wide, y: Self::Wide) -> Self::Wide {
+                for (x, y) in x.iter_mut().zip(y) {
+                    // SAFETY: as for `call`.
+                    *x = unsafe { $mul(*x, y) };
+                }
+                x
             }
             #[inline(always)]
-            fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide {
-                // SAFETY: as for `call`.
-                std::array::from_fn(|r| unsafe { $fma(x[r], y[r], z[r]) })
+            fn fused(x: Self::Wide, y: Self::Wide, mut z: Self::Wide) -> Self::Wide {
+                for (z, (x, y)) in z.iter_mut().zip(x.into_iter().zip(y)) {
+                    // SAFETY: as for `call`.
+                    *z = unsafe { $fma(x, y, *z) };
+                }
+                z
             }
         }
     };
