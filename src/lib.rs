@@ -117,6 +117,7 @@ mod log_sum_exp;
 mod logit_scale;
 pub mod loss;
 mod matryoshka;
+mod memory_queue;
 mod offsets;
 mod pairs;
 mod reduction;
@@ -153,6 +154,7 @@ pub use log_sum_exp::LogSumExp;
 pub use logit_scale::LogitScale;
 pub use loss::{Loss, OwnedGradient, Want};
 pub use matryoshka::{Matryoshka, Nested};
+pub use memory_queue::MemoryQueue;
 pub use pairs::{
     AngleLoss, BatchContrastiveGradient, BatchContrastiveInput, BatchContrastiveLoss,
     BatchContrastiveOwnedGradient, CoSentLoss, ContrastiveLoss, ContrastiveReport,

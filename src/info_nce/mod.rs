@@ -54,10 +54,15 @@ pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};
 /// With queries qᵢ `[n, dim]`, documents dⱼ `[m, dim]` of which t(i) is the positive of query i, a similarity s and the temperature τ:
 ///
 /// * ℓᵢ = log Σ_{j ∈ C(i)} exp(s(qᵢ, dⱼ)/τ) − s(qᵢ, d_t(i))/τ
-/// * C(i): the own positive; every other row of the documents (in-batch negatives, on by default); the query's own negatives `[n, K, dim]`;
-///   a pool shared by all queries `[p, dim]`
+/// * C(i): the own positive; every other row of the documents (in-batch negatives, on by default); the query's own negatives `[n, K, dim]` or ragged,
+///   and those of the others if they are pooled; a pool shared by all queries `[p, dim]`; queries and documents by their likeness to the query or to its
+///   positive ([`Directions`])
 /// * symmetric: ½ (ℓᵢ + ℓᵢ'), where ℓᵢ' = log Σ_{i'} exp(s(q_{i'}, d_t(i))/τ) − s(qᵢ, d_t(i))/τ lets the queries of the batch compete for
 ///   the document (CLIP)
+/// * several positives of a query: [`SeveralPositives`]; none: the query is left out ([`Targets`])
+/// * candidates that are left out, weighed up or corrected: [`Ids`], [`FalseNegatives`], [`Guide`], [`Sources`], [`LogWeights`]
+///
+/// The losses that the field knows by name (multiple negatives ranking, CLIP, GTE, SimCSE, NT-Xent, SupCon, DCL, SigLIP, GIST) are constructors below.
 ///
 /// Gradient: with p the softmax, ∂ℓᵢ/∂s(qᵢ, dⱼ) = (pᵢⱼ − [j = t(i)])/τ, carried to the embeddings by the product rule and, for the cosine,
 /// back through the normalisation: ∂cos/∂q = (d̂ − cos·q̂)/‖q‖. For the logarithm of the temperature: ∂ℓᵢ/∂log τ = −Σⱼ (pᵢⱼ − [j = t(i)])·s(qᵢ, dⱼ)/τ;
