@@ -11,8 +11,8 @@
 //! | [`ContrastiveLoss`] | a labelled pair | match: ½ d(x, y)²; no match: ½ max(0, margin − d(x, y))² |
 //! | [`BatchContrastiveLoss`] | an embedding and its class | the same over all pairs of the batch |
 //! | [`CosineSimilarityLoss`] | a graded pair | (cos(x, y) − g)² |
-//! | [`CoSentLoss`], [`AngleLoss`] | all graded pairs | log(1 + Σ exp(scale·(sⱼ − sᵢ))) over pairs with grades gᵢ > gⱼ |
-//!
+//! | [`CoSentLoss`] | all graded pairs | log(1 + Σ exp(scale·(sⱼ − sᵢ))) over pairs with grades gᵢ > gⱼ, with cosines s |
+//! | [`AngleLoss`] | all graded pairs | the same with differences of angles in complex space for s |
 //!
 //! Losses over scores `[n, m]` that were computed elsewhere, and functions that compute scores and carry the gradient back:
 //!

@@ -27,16 +27,30 @@
 //! | `gather_across_devices=True` | [`Targets::Offset`](crate::Targets::Offset), [`Reduction::Over`](crate::Reduction::Over) | `examples/distributed` |
 //! | `GISTEmbedLoss(temperature=0.01, margin_strategy="absolute", margin=0)` | [`gist`](crate::InfoNceLoss::gist)`(0.01)` and a [`Guide`](crate::Guide) | margins: [`with_false_negatives`](crate::InfoNceLoss::with_false_negatives) |
 //! | `TripletLoss(EUCLIDEAN, triplet_margin=5)` | [`TripletMarginLoss::new`]`(5.0)` | choose another margin for unit rows; `COSINE`: [`CosineDistance`](crate::CosineDistance), `MANHATTAN`: [`Lp`](crate::Lp) of 1 |
+//! | `BatchAllTripletLoss(margin=5)` | [`BatchTripletLoss::new`]`(`[`BatchAll`](crate::TripletMining::BatchAll)`, 5.0)` with [`MeanActive`](crate::Reduction::MeanActive) | Euclidean distance in both |
+//! | `BatchHardTripletLoss(margin=5)` | [`BatchTripletLoss::new`]`(`[`BatchHard`](crate::TripletMining::BatchHard)`, 5.0)` | anchors without a positive or without a negative count there, here they have no triplet |
+//! | `BatchSemiHardTripletLoss(margin=5)` | [`BatchTripletLoss::new`]`(`[`BatchSemiHard`](crate::TripletMining::BatchSemiHard)`, 5.0)` | pairs without a negative count there |
+//! | `BatchHardSoftMarginTripletLoss` | [`BatchTripletLoss::soft`](crate::BatchTripletLoss::soft)`(`[`BatchHard`](crate::TripletMining::BatchHard)`, 0.0)` | as for `BatchHardTripletLoss` |
+//! | `CosineSimilarityLoss(loss_fct=MSELoss())` | [`CosineSimilarityLoss::new`](crate::CosineSimilarityLoss::new)`()` | a `cos_score_transformation` is not there |
+//! | `ContrastiveLoss(COSINE_DISTANCE, margin=0.5, size_average=True)` | [`ContrastiveLoss::new`]`(0.5)` | other distances: [`with_distance`](crate::ContrastiveLoss::with_distance); `size_average=False`: [`Reduction::Sum`](crate::Reduction::Sum); labels 1 and 0: [`PairLabel::from`](crate::PairLabel)`(label == 1)` |
+//! | `OnlineContrastiveLoss(COSINE_DISTANCE, margin=0.5)` | [`ContrastiveLoss::new`]`(0.5)` with [`with_hard_pairs`](crate::ContrastiveLoss::with_hard_pairs) and [`Reduction::Sum`](crate::Reduction::Sum) | twice as large there: it has no ½ |
+//! | `CoSENTLoss(scale=20)` | [`CoSentLoss::new`](crate::CoSentLoss::new)`(20.0)` | another `similarity_fct`: the negative of a distance, [`with_distance`](crate::CoSentLoss::with_distance) |
+//! | `AnglELoss(scale=20)` | [`AngleLoss::new`](crate::AngleLoss::new)`(20.0)` | takes pairs; negatives are pairs of grade 0 |
+//! | `MarginMSELoss(pairwise_dot_score)` | [`MarginMseLoss::new`](crate::MarginMseLoss::new)`()` | takes scores: [`DenseScores`](crate::DenseScores) computes them and carries the gradient back |
+//! | `DistillKLDivLoss(pairwise_dot_score, temperature=1)` | [`DistillationLoss::new`](crate::DistillationLoss::new)`(1.0)` with [`with_temperature_squared`](crate::DistillationLoss::with_temperature_squared)`(true)` | the factor τ² is off by default here; takes scores likewise |
+//! | `MatryoshkaLoss(loss, matryoshka_dims)` | [`Matryoshka::new`](crate::Matryoshka::new)`(loss, dims)` | lengths rise here; prefixes are normalised there, which cosines do not see; a sample of them (`n_dims_per_step`): a loss of these for each step |
 //!
 //! # pytorch-metric-learning
 //!
-//! Its losses take labels and form all pairs or triplets; here they are handed over. It takes the mean over terms that are not zero
+//! Its losses take labels and form all pairs or triplets; here [`BatchContrastiveLoss`](crate::BatchContrastiveLoss) and
+//! [`BatchTripletLoss`](crate::BatchTripletLoss) do, and the other losses are handed theirs. It takes the mean over terms that are not zero
 //! (`AvgNonZeroReducer`): [`Reduction::MeanActive`](crate::Reduction::MeanActive). Embeddings are normalised there by default.
 //!
 //! | there | here | differences |
 //! | --- | --- | --- |
+//! | `ContrastiveLoss(pos_margin=0, neg_margin=1)` | [`BatchContrastiveLoss`](crate::BatchContrastiveLoss) of [`ContrastiveLoss::new`]`(1.0)` with [`Lp::euclidean`](crate::Lp::euclidean), [`with_linear`](crate::ContrastiveLoss::with_linear) and [`MeanActive`](crate::Reduction::MeanActive); [`with_balance`](crate::BatchContrastiveLoss::with_balance) | rows are normalised there first |
 //! | `ContrastiveLoss(pos_margin=1, neg_margin=0, distance=CosineSimilarity())` | [`CosineEmbeddingLoss::new`]`(0.0)` | matching and other pairs are averaged apart there, and the two means added; its defaults (0 and 1) are those of a distance |
-//! | `TripletMarginLoss(margin=0.05, swap=False, smooth_loss=False)` | [`TripletMarginLoss::new`]`(0.05)`, [`soft`](crate::TripletMarginLoss::soft) | |
+//! | `TripletMarginLoss(margin=0.05, swap=False, smooth_loss=False)` | [`TripletMarginLoss::new`]`(0.05)`, [`soft`](crate::TripletMarginLoss::soft) | all triplets of a labelled batch: [`BatchTripletLoss::new`]`(`[`BatchAll`](crate::TripletMining::BatchAll)`, 0.05)` |
 //! | `NTXentLoss(temperature=0.07)` | [`nt_xent`](crate::InfoNceLoss::nt_xent)`(0.07)` on [`InfoNceInput::labelled`](crate::InfoNceInput::labelled) | the mean is over pairs there, over rows here |
 //! | `SupConLoss(temperature=0.1)` | [`sup_con`](crate::InfoNceLoss::sup_con)`(0.1)` on the same | |
 //!
@@ -52,5 +66,7 @@
 //!
 //! [`CosineEmbeddingLoss::new`]: crate::CosineEmbeddingLoss::new
 //! [`TripletMarginLoss::new`]: crate::TripletMarginLoss::new
+//! [`BatchTripletLoss::new`]: crate::BatchTripletLoss::new
+//! [`ContrastiveLoss::new`]: crate::ContrastiveLoss::new
 //! [`InfoNceLoss::new`]: crate::InfoNceLoss::new
 //! [`InfoNceLoss`]: crate::InfoNceLoss

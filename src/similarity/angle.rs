@@ -113,7 +113,8 @@ impl<R: Real> Angle<R> {
             factors: self
                 .scale
                 .map(|scale| I::splat(factor * self.factor * scale)),
-            active: factor * self.factor != 0.0,
+            // Not the product: 0 times the NaN of a row that has one is NaN.
+            active: factor != 0.0 && self.factor != 0.0,
         }
     }
 }

@@ -30,12 +30,22 @@ impl<A: Scalar> Problem<A> {
         mut wanted: Wanted<'_, A>,
         workspace: &mut Workspace<A>,
     ) -> Result<A, Error> {
-        if self.options.ranks() {
-            // There are none; those of the references are 0.
-            if let Some(mut rows) = wanted.rows.take() {
-                rows.fill(A::zero());
-            }
+        // A loss that ranks has no row losses; those of the references are 0. Nothing is written before the call has succeeded.
+        let no_rows = self.options.ranks().then(|| wanted.rows.take()).flatten();
+        let value = self.pair_loss(options, views, wanted, workspace)?;
+        if let Some(mut rows) = no_rows {
+            rows.fill(A::zero());
         }
+        Ok(value)
+    }
+
+    fn pair_loss(
+        &self,
+        options: PairOptions,
+        views: &Views<'_, A>,
+        wanted: Wanted<'_, A>,
+        workspace: &mut Workspace<A>,
+    ) -> Result<A, Error> {
         match options {
             PairOptions::CosineSimilarity => {
                 let loss = CosineSimilarityLoss::new().with_reduction(self.reduction)?;
