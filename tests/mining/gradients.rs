@@ -5,9 +5,12 @@ use crate::naive;
 use contrastive::Triplet;
 use proptest::prelude::*;
 
-/// Relative to the largest of 1, the value and the gradient: with a step of ∛ε = 6e-6, h²f'''/6 and ε|f|/h are some 1e-11 each, and cosines of short
-/// rows have third derivatives of some hundred.
+/// Relative to the largest of 1, the value and the gradient. The third derivative of a distance is at most 3/ℓ³ for cosines of rows as long as ℓ, and
+/// 1.2/ℓ² for a Euclidean distance of ℓ. With a step of h = ℓ·∛ε and two distances a triplet, h²f'''/6 and ε|f|/h are some ε^⅔/ℓ each: 4e-9 where ℓ
+/// is [`SHORT`].
 const TOLERANCE: f64 = 2e-8;
+/// The least ℓ of batches that are compared.
+const SHORT: f64 = 0.01;
 /// Farther from every kink than a step moves any distance.
 const CLEAR: f64 = 1e-4;
 /// f32 against f64, relative to the largest entry: a few roundings of the product, up to eightfold where it cancels.
@@ -16,14 +19,16 @@ const SINGLE: f64 = 2e-5;
 /// Checks every coordinate, if the batch is clear of kinks; whether it was.
 fn check(batch: &Batch<f64>) -> bool {
     let triplets = naive::triplets(batch, &batch.triplets());
-    if naive::clearance(batch, &triplets) < CLEAR {
+    let length = naive::length(batch, &triplets);
+    if length < SHORT || naive::clearance(batch, &triplets) < CLEAR {
         return false;
     }
+    let step = length * f64::EPSILON.cbrt();
     let solved = batch.solve();
     for (part, gradient) in solved.gradient.iter().enumerate() {
         let scale = largest(gradient).max(solved.value.abs()).max(1.0);
         for (index, &found) in gradient.indexed_iter() {
-            let expected = slope(batch, &triplets, part, index);
+            let expected = slope(batch, &triplets, part, index, step);
             assert!(
                 (found - expected).abs() <= TOLERANCE * scale,
                 "part {part} {index:?}: {found}, slope {expected}: {:?}",
@@ -34,8 +39,13 @@ fn check(batch: &Batch<f64>) -> bool {
     true
 }
 
-fn slope(batch: &Batch<f64>, triplets: &[Triplet], part: usize, index: (usize, usize)) -> f64 {
-    let step = f64::EPSILON.cbrt();
+fn slope(
+    batch: &Batch<f64>,
+    triplets: &[Triplet],
+    part: usize,
+    index: (usize, usize),
+    step: f64,
+) -> f64 {
     let mut moved = batch.clone();
     let mut at = |step: f64| {
         moved.parts()[part][index] += step;

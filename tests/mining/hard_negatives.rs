@@ -90,7 +90,9 @@ impl Search {
         let positive = target.map(|target| self.score(query, target));
         let ceiling = match (self.rule, positive) {
             (Some(FalseNegatives::Absolute(margin)), Some(positive)) => positive - margin,
-            (Some(FalseNegatives::Relative(margin)), Some(positive)) => positive * (1.0 - margin),
+            (Some(FalseNegatives::Relative(margin)), Some(positive)) => {
+                positive - positive.abs() * margin
+            }
             _ => f64::INFINITY,
         };
         let ceiling = ceiling + 16.0 * epsilon * positive.unwrap_or(0.0).abs().max(1.0);

@@ -129,6 +129,22 @@ pub(crate) fn clearance(batch: &Batch<f64>, triplets: &[Triplet]) -> f64 {
     kinks.map(|t| excess(t).abs()).fold(f64::INFINITY, f64::min)
 }
 
+/// The length over which distances bend, at most 1: cosines over the norm of the shortest row, Euclidean distances over the least of them.
+pub(crate) fn length(batch: &Batch<f64>, triplets: &[Triplet]) -> f64 {
+    let least = |lengths: &mut dyn Iterator<Item = f64>| lengths.fold(1.0, f64::min);
+    match batch.options.distance {
+        BatchDistance::Cosine => {
+            let candidates = batch.candidates.iter().flat_map(|(rows, _)| rows.rows());
+            let rows = batch.anchors.rows().into_iter().chain(candidates);
+            least(&mut rows.map(|row| row.dot(&row).sqrt()))
+        }
+        BatchDistance::Euclidean => least(&mut triplets.iter().flat_map(|t| {
+            [t.positive, t.negative].map(|candidate| between(batch, t.anchor, candidate))
+        })),
+        _ => 1.0,
+    }
+}
+
 /// The row losses.
 pub(crate) fn rows(batch: &Batch<f64>, triplets: &[Triplet]) -> Vec<f64> {
     let row = |anchor: usize| {
