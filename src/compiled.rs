@@ -10,11 +10,12 @@ use crate::loss::{Loss, Want};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
 use crate::{
-    CosineEmbeddingLoss, Csr, DenseScores, DistillationLoss, InfoNceChunk, InfoNceGradient,
-    InfoNceLoss, InfoNceStates, M3Loss, MarginMseLoss, MaxSim, Sides, SoftmaxCrossEntropyLoss,
-    SparseDot, Tokens, TripletMarginLoss,
+    BatchTripletLoss, CosineEmbeddingLoss, Csr, DenseScores, DistillationLoss, InfoNceChunk,
+    InfoNceGradient, InfoNceLoss, InfoNceStates, M3Loss, MarginMseLoss, MaxSim, Sides,
+    SoftmaxCrossEntropyLoss, SparseDot, Tokens, TripletMarginLoss,
 };
-use crate::{cosine_embedding, info_nce, scores, triplet_margin};
+use crate::{HardNegativeInput, HardNegativeMiner, HardNegatives};
+use crate::{batch_triplet, cosine_embedding, hard_negatives, info_nce, scores, triplet_margin};
 use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
@@ -76,6 +77,7 @@ compiled! {
     loss distillation: DistillationLoss, scores::distillation::evaluate;
     loss margin_mse: MarginMseLoss, scores::margin_mse::evaluate;
     loss m3: M3Loss, scores::m3::evaluate;
+    loss batch_triplet: BatchTripletLoss, batch_triplet::evaluate;
     fn info_nce_observe(
         loss: &InfoNceLoss,
         chunk: InfoNceChunk<'_, Self>,
@@ -122,4 +124,8 @@ compiled! {
         upstream: ArrayView2<'_, Self>,
         gradient: Sides<Option<ArrayViewMut2<'_, Self>>>
     ) -> Result<(), Error> = scores::max_sim::backward;
+    fn hard_negatives(
+        miner: &HardNegativeMiner,
+        input: HardNegativeInput<'_, Self>
+    ) -> Result<HardNegatives<Self>, Error> = hard_negatives::find;
 }

@@ -77,7 +77,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    pub(super) fn check(&self, queries: usize, documents: usize) -> Result<(), Error> {
+    pub(crate) fn check(&self, queries: usize, documents: usize) -> Result<(), Error> {
         let index = |row, found| {
             if found < documents {
                 return Ok(());
@@ -127,7 +127,7 @@ impl<'a> Targets<'a> {
 }
 
 /// The positives of every query, in ascending order.
-pub(super) struct Positives {
+pub(crate) struct Positives {
     /// Where those of a query lie in `rows`.
     spans: Vec<Range<usize>>,
     rows: Vec<usize>,
@@ -137,7 +137,7 @@ pub(super) struct Positives {
 }
 
 impl Positives {
-    pub(super) fn new(targets: &Targets<'_>, queries: usize, within: bool) -> Self {
+    pub(crate) fn new(targets: &Targets<'_>, queries: usize, within: bool) -> Self {
         let (spans, rows) = match targets {
             Targets::Ids {
                 queries: ids,
@@ -188,7 +188,7 @@ impl Positives {
 
     /// All positives of a query.
     #[inline]
-    pub(super) fn of(&self, query: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn of(&self, query: usize) -> impl Iterator<Item = usize> {
         let (within, span) = (self.within, self.span(query));
         span.iter()
             .copied()
