@@ -9,13 +9,16 @@ use crate::error::Error;
 use crate::loss::{Loss, Want};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
+use crate::{AngleLoss, BatchContrastiveLoss, CoSentLoss, ContrastiveLoss, CosineSimilarityLoss};
 use crate::{
     BatchTripletLoss, CosineEmbeddingLoss, Csr, DenseScores, DistillationLoss, InfoNceChunk,
     InfoNceGradient, InfoNceLoss, InfoNceStates, M3Loss, MarginMseLoss, MaxSim, Sides,
     SoftmaxCrossEntropyLoss, SparseDot, Tokens, TripletMarginLoss,
 };
 use crate::{HardNegativeInput, HardNegativeMiner, HardNegatives};
-use crate::{batch_triplet, cosine_embedding, hard_negatives, info_nce, scores, triplet_margin};
+use crate::{
+    batch_triplet, cosine_embedding, hard_negatives, info_nce, pairs, scores, triplet_margin,
+};
 use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
@@ -78,6 +81,11 @@ compiled! {
     loss margin_mse: MarginMseLoss, scores::margin_mse::evaluate;
     loss m3: M3Loss, scores::m3::evaluate;
     loss batch_triplet: BatchTripletLoss, batch_triplet::evaluate;
+    loss cosine_similarity: CosineSimilarityLoss, pairs::cosine_similarity;
+    loss contrastive: ContrastiveLoss<&dyn Distance<Self>>, pairs::contrastive;
+    loss batch_contrastive: BatchContrastiveLoss<&dyn Distance<Self>>, pairs::batch_contrastive;
+    loss cosent: CoSentLoss<&dyn Distance<Self>>, pairs::cosent;
+    loss angle: AngleLoss, pairs::angle;
     fn info_nce_observe(
         loss: &InfoNceLoss,
         chunk: InfoNceChunk<'_, Self>,

@@ -41,6 +41,15 @@ pub enum Error {
         /// The label that was given.
         found: f64,
     },
+    /// A grade is not finite.
+    Grade {
+        /// The row that holds the grade.
+        row: usize,
+        /// What it must be.
+        expected: &'static str,
+        /// The grade that was given.
+        found: f64,
+    },
     /// An index points past the end of the rows that it selects from.
     Index {
         /// The index array's name in the API.
@@ -112,6 +121,13 @@ impl fmt::Display for Error {
             }
             Self::Label { expected, found } => {
                 write!(f, "label: expected {expected}, found {found}")
+            }
+            Self::Grade {
+                row,
+                expected,
+                found,
+            } => {
+                write!(f, "labels[{row}]: expected {expected}, found {found}")
             }
             Self::Index {
                 name,

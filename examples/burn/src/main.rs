@@ -9,7 +9,7 @@ use contrastive_burn::text::{self, Vocabulary};
 
 const BATCH: usize = 256;
 const EPOCHS: usize = 2;
-const LEARNING_RATE: f64 = 1e-2;
+const LEARNING_RATE: f64 = 3e-3;
 
 fn main() -> Result<(), Error> {
     let pairs = text::read(&text::file())?.train;

@@ -36,13 +36,10 @@ impl Encoder {
     /// Weights uniform in ±√(3/inputs), the same for the same seed.
     pub fn new(sizes: Sizes, dtype: DType, seed: u64) -> Result<Self> {
         let mut random = Random(seed);
-        let table = uniform((sizes.vocabulary, sizes.width), 1, dtype, &mut random)?;
-        // Both towers start from the same weights: texts that share tokens are similar before any training.
-        let tower = || Tower::new(sizes, dtype, &mut random.clone());
         Ok(Self {
-            table,
-            queries: tower()?,
-            documents: tower()?,
+            table: uniform((sizes.vocabulary, sizes.width), 1, dtype, &mut random)?,
+            queries: Tower::new(sizes, dtype, &mut random)?,
+            documents: Tower::new(sizes, dtype, &mut random)?,
         })
     }
 

@@ -1,7 +1,6 @@
 //! A seeded generator: candle's own for the CPU can't be seeded.
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
-#[derive(Clone)]
 pub struct Random(pub u64);
 
 impl Random {

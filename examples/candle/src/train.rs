@@ -13,7 +13,7 @@ use crate::text::{Pair, Pairs, Vocabulary};
 pub const LENGTHS: (usize, usize) = (24, 48);
 pub const TEMPERATURE: f64 = 0.05;
 pub const BATCH: usize = 256;
-const LEARNING_RATE: f64 = 1e-2;
+const LEARNING_RATE: f64 = 3e-3;
 const SEED: u64 = 1;
 
 /// Token ids of pairs: queries `[n, 24]`, documents `[n, 48]`.

@@ -28,7 +28,7 @@ pub fn info_nce<A: Number>(
     };
     let mut workspace = Workspace::new();
     let mut states = local.observe(&mut workspace)?;
-    let own = local.loss.settle(&mut states, None, None)?.value;
+    let own: A = local.loss.settle(&mut states, None, None)?.value;
     let value = shards.all_reduce(arr2(&[[own]]))[[0, 0]];
     let (queries, documents) = local.gradients(&states, &mut workspace)?;
     Ok(Share {
