@@ -55,7 +55,9 @@ fn label(condition: &Condition) -> String {
     let hyper = number(choice.hyper);
     let value = if loss == LossKind::LearnedTemperature {
         let end = condition.mean_over_seeds(|run| run.temperature.unwrap_or(choice.hyper));
-        format!("{hyper} → {end:.3}")
+        // The reciprocal of a scale has a last digit of its own.
+        let start = number((choice.hyper * 1e9).round() / 1e9);
+        format!("{start} → {end:.3}")
     } else {
         let edge = if choice.is_at_edge() { "*" } else { "" };
         format!("{} {hyper}{edge}", loss.hyper_name())
