@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
+use crate::extra;
 use crate::losses::LossKind;
 use crate::objectives::Objective;
 use crate::train::Training;
@@ -79,6 +80,10 @@ pub(crate) struct Options {
     /// A small run in seconds: fewer pairs, epochs, seeds and trials
     #[arg(long)]
     pub(crate) quick: bool,
+
+    /// Also mined triplets, a learned temperature, and Matryoshka
+    #[arg(long)]
+    pub(crate) extra: bool,
 }
 
 impl Options {
@@ -101,10 +106,12 @@ impl Options {
                 self.losses.push(loss);
             }
         }
-        for &loss in &self.losses {
+        let extra = extra::SETTINGS.map(|(loss, _)| loss);
+        let extra = if self.extra { &extra[..] } else { &[] };
+        for &loss in self.losses.iter().chain(extra) {
             if let Some(value) = self.fixed().of(loss) {
                 let (option, name) = (loss.hyper_name(), loss.name());
-                Objective::new(loss, value).map_err(|error| {
+                Objective::new(loss, value, self.training().dim).map_err(|error| {
                     format!(
                         "invalid value '{value:?}' for '--{option}' with the {name} loss:\n  {error}"
                     )
@@ -214,6 +221,10 @@ mod tests {
             ("--temperature -1", "'--temperature' with the InfoNCE loss"),
             ("--margin 1.5", "'--margin' with the pairwise loss"),
             ("--margin 0", "'--margin' with the triplet loss"),
+            (
+                "--temperature 0.001 --extra",
+                "'--temperature' with the learned τ loss",
+            ),
         ] {
             let message = parse(arguments).unwrap_err();
             assert!(message.contains(reason), "{arguments}: {message}");
@@ -221,7 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn a_margin_is_checked_only_for_the_losses_that_are_compared() {
+    fn a_value_is_checked_only_for_the_losses_that_are_compared() {
+        assert!(parse("--temperature 0.001").is_ok());
         assert!(parse("--margin 1.5 --losses triplet,infonce").is_ok());
         assert_eq!(
             parse("--losses triplet,triplet").unwrap().losses,

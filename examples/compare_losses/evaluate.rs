@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1, Axis, s};
 
 use crate::encoder::{Encoder, normalized, row_cosines};
 use crate::tokens::Bags;
@@ -91,6 +91,15 @@ impl Embedded {
         }
     }
 
+    /// The first `dim` coordinates, of norm 1 again.
+    pub(crate) fn prefix(&self, dim: usize) -> Self {
+        let cut = |rows: &Array2<f32>| normalized(rows.slice(s![.., ..dim]).to_owned());
+        Self {
+            queries: cut(&self.queries),
+            documents: cut(&self.documents),
+        }
+    }
+
     /// Rank of the relevant document for every query, by cosine over all documents.
     pub(crate) fn ranks(&self) -> Vec<usize> {
         let mut ranks = Vec::with_capacity(self.queries.nrows());
@@ -157,6 +166,19 @@ mod tests {
     fn top_is_best_first_and_stable() {
         assert_eq!(top(array![0.1, 0.9, 0.5, 0.9].view(), 3), [1, 3, 2]);
         assert_eq!(top(array![0.1].view(), 3), [0]);
+    }
+
+    #[test]
+    fn a_prefix_ranks_by_its_own_cosines() {
+        let embedded = Embedded {
+            queries: array![[0.6, 0.8], [1.0, 0.0]],
+            documents: array![[0.0, 1.0], [0.8, -0.6]],
+        };
+        assert_eq!(embedded.ranks(), [1, 1]);
+        // The first coordinates alone: 0 and 1 for both queries.
+        let prefix = embedded.prefix(1);
+        assert_eq!(prefix.documents, array![[0.0], [1.0]]);
+        assert_eq!(prefix.ranks(), [2, 1]);
     }
 
     #[test]

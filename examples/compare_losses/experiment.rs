@@ -6,6 +6,7 @@ use crate::arms::Arm;
 use crate::cli::Options;
 use crate::corpus::Corpus;
 use crate::evaluate::Embedded;
+use crate::extra;
 use crate::jobs::run_all;
 use crate::losses::LossKind;
 use crate::negatives::Negatives;
@@ -30,12 +31,11 @@ pub(crate) fn run(options: &Options, corpus: &Corpus) -> Result<Results, Error> 
 /// What is to be tuned and trained, each once: arms may share it.
 fn settings(options: &Options) -> Vec<(LossKind, Negatives)> {
     let mut settings = Vec::new();
-    for arm in Arm::ALL {
-        for &loss in &options.losses {
-            let setting = (loss, arm.negatives(loss));
-            if !settings.contains(&setting) {
-                settings.push(setting);
-            }
+    let of_arm = |arm: Arm| options.losses.iter().map(move |&l| (l, arm.negatives(l)));
+    let extra = extra::SETTINGS.into_iter().filter(|_| options.extra);
+    for setting in Arm::ALL.into_iter().flat_map(of_arm).chain(extra) {
+        if !settings.contains(&setting) {
+            settings.push(setting);
         }
     }
     settings
@@ -93,7 +93,7 @@ fn train_chosen(
         }));
     }
     let finished = train_all("training", &runs, options, corpus, |run, trained| {
-        finish(trained, corpus, run.seed == FIRST_SEED)
+        finish(run, trained, options, corpus)
     })?;
 
     // The runs stand in the order of the settings.
@@ -108,13 +108,17 @@ fn train_chosen(
 }
 
 /// Ranks the test documents.
-fn finish(trained: Trained, corpus: &Corpus, keep_encoder: bool) -> Finished {
-    let ranks = Embedded::new(&trained.encoder, &corpus.test).ranks();
+fn finish(run: &Run, trained: Trained, options: &Options, corpus: &Corpus) -> Finished {
+    let embedded = Embedded::new(&trained.encoder, &corpus.test);
+    let on_prefixes = options.extra && extra::has_prefixes((run.loss, run.negatives));
+    let prefixes = extra::prefixes(options.training().dim).filter(|_| on_prefixes);
     Finished {
-        encoder: keep_encoder.then_some(trained.encoder),
+        ranks: embedded.ranks(),
+        prefix_ranks: prefixes.map(|dim| embedded.prefix(dim).ranks()).collect(),
+        encoder: (run.seed == FIRST_SEED).then_some(trained.encoder),
         curve: trained.curve,
         seconds: trained.seconds,
-        ranks,
+        temperature: trained.temperature,
     }
 }
 
@@ -127,9 +131,7 @@ fn train_all<R: Send>(
     keep: impl Fn(&Run, Trained) -> R + Sync,
 ) -> Result<Vec<R>, Error> {
     let training = options.training();
-    let epochs = |loss| runs.iter().filter(|run| run.loss == loss).count() * training.epochs;
-    let bars = options.losses.iter().map(|&loss| (loss, epochs(loss)));
-    let progress = Progress::new(what, bars.filter(|&(_, epochs)| epochs > 0));
+    let progress = Progress::new(what, runs, training.epochs);
     let results = run_all(runs, options.threads(), |run| {
         let on_epoch = || progress.epoch(run.loss);
         let trained = train(*run, &training, &corpus.train, &corpus.validation, on_epoch)?;

@@ -7,17 +7,25 @@ use crate::baselines::Baselines;
 use crate::cli::Options;
 use crate::corpus::Corpus;
 use crate::evaluate::Metric;
+use crate::extra::Extra;
+use crate::losses::LossKind;
 use crate::results::{Condition, Results};
-use crate::significance::{Comparison, METRIC, interval};
+use crate::significance::{Comparison, METRIC, Paired, interval};
 use crate::statistics::{Interval, Summary};
 
-pub(crate) fn write(
+/// The file, in the output folder.
+pub(crate) fn write(options: &Options, document: &Value) -> std::io::Result<()> {
+    std::fs::write(options.out.join("results.json"), format!("{document:#}\n"))
+}
+
+pub(crate) fn document(
     options: &Options,
     corpus: &Corpus,
     baselines: &Baselines,
     results: &Results,
     comparisons: &[Comparison],
-) -> std::io::Result<()> {
+    extra: Option<&Extra<'_>>,
+) -> Value {
     let training = options.training();
     let mut rows = vec![
         json!({ "name": "BM25", "metrics": metrics(std::slice::from_ref(&baselines.bm25)) }),
@@ -31,7 +39,7 @@ pub(crate) fn write(
                 .map(|condition| row(arm, condition, &corpus.test_groups)),
         );
     }
-    let document = json!({
+    let mut document = json!({
         "training": {
             "epochs": training.epochs, "batch": training.batch, "dim": training.dim,
             "learning_rate": training.learning_rate, "seeds": options.seeds(),
@@ -39,7 +47,10 @@ pub(crate) fn write(
         "rows": rows,
         "differences": comparisons.iter().map(difference).collect::<Vec<_>>(),
     });
-    std::fs::write(options.out.join("results.json"), format!("{document:#}\n"))
+    if let Some(extra) = extra {
+        document["extra"] = self::extra(extra);
+    }
+    document
 }
 
 fn row(arm: Arm, condition: &Condition, groups: &[usize]) -> Value {
@@ -95,14 +106,41 @@ fn intervals(condition: &Condition, groups: &[usize]) -> Value {
 }
 
 fn difference(comparison: &Comparison) -> Value {
+    let [first, second] = [comparison.first, comparison.second].map(LossKind::name);
+    paired(comparison.arm.name(), first, second, &comparison.paired)
+}
+
+fn paired(arm: &str, first: &str, second: &str, paired: &Paired) -> Value {
     json!({
-        "arm": comparison.arm.name(),
-        "first": comparison.first.name(),
-        "second": comparison.second.name(),
+        "arm": arm,
+        "first": first,
+        "second": second,
         "metric": METRIC.name(),
-        "difference": comparison.difference,
-        "over_queries": [comparison.over_queries.low, comparison.over_queries.high],
-        "over_crates": comparison.over_groups.map(|groups| [groups.low, groups.high]),
-        "p": comparison.p,
+        "difference": paired.difference,
+        "over_queries": [paired.over_queries.low, paired.over_queries.high],
+        "over_crates": paired.over_groups.map(|groups| [groups.low, groups.high]),
+        "p": paired.p,
     })
+}
+
+fn extra(extra: &Extra<'_>) -> Value {
+    let mut rows = Vec::new();
+    for group in &extra.groups {
+        rows.extend(group.rows.iter().map(|row| {
+            let Condition {
+                loss, choice, runs, ..
+            } = row.condition;
+            json!({
+                "arm": group.title,
+                "name": loss.name(),
+                loss.hyper_name(): choice.hyper,
+                "learned": runs.iter().map(|run| run.temperature).collect::<Vec<_>>(),
+                "metrics": metrics(&row.ranks),
+            })
+        }));
+    }
+    let against = LossKind::InfoNce.name();
+    let differences = extra.comparisons.iter();
+    let differences = differences.map(|c| paired(&c.title, c.loss.name(), against, &c.paired));
+    json!({ "rows": rows, "differences": differences.collect::<Vec<_>>() })
 }

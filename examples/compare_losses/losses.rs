@@ -12,6 +12,18 @@ pub(crate) enum LossKind {
     /// InfoNCE on the cosine similarity
     #[value(name = "infonce")]
     InfoNce,
+    /// Triplets of each query with the nearest negative, mined by the library
+    #[value(skip)]
+    BatchHard,
+    /// Triplets with the nearest negative that is farther away than the positive, likewise
+    #[value(skip)]
+    SemiHard,
+    /// InfoNCE whose temperature is trained along with the encoder
+    #[value(skip)]
+    LearnedTemperature,
+    /// InfoNCE over several prefixes of the embeddings
+    #[value(skip)]
+    Matryoshka,
 }
 
 impl LossKind {
@@ -20,15 +32,18 @@ impl LossKind {
             Self::Pairwise => "pairwise",
             Self::Triplet => "triplet",
             Self::InfoNce => "InfoNCE",
+            Self::BatchHard => "batch-hard",
+            Self::SemiHard => "semi-hard",
+            Self::LearnedTemperature => "learned τ",
+            Self::Matryoshka => "Matryoshka",
         }
     }
 
     /// What its one hyper-parameter is called.
     pub(crate) fn hyper_name(self) -> &'static str {
-        if self == Self::InfoNce {
-            "temperature"
-        } else {
-            "margin"
+        match self {
+            Self::InfoNce | Self::LearnedTemperature | Self::Matryoshka => "temperature",
+            Self::Pairwise | Self::Triplet | Self::BatchHard | Self::SemiHard => "margin",
         }
     }
 }

@@ -13,6 +13,7 @@ mod data;
 mod encoder;
 mod evaluate;
 mod experiment;
+mod extra;
 mod jobs;
 mod json;
 mod losses;
@@ -28,6 +29,7 @@ mod results;
 mod significance;
 mod statistics;
 mod step;
+mod temperature;
 mod text;
 mod tokens;
 mod train;
@@ -41,6 +43,7 @@ use baselines::Baselines;
 use cli::Options;
 use corpus::Corpus;
 use data::Dataset;
+use extra::Extra;
 use printer::Printer;
 
 fn main() -> ExitCode {
@@ -72,9 +75,21 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     report::differences(&mut out, options, &comparisons)?;
     report::queries(&mut out, options, &corpus, &results)?;
     report::conclusion(&mut out, options, &baselines, &results, &comparisons)?;
+    let extra = Extra::new(options, &corpus, &results);
+    if let Some(extra) = &extra {
+        report::extra(&mut out, options, extra)?;
+    }
 
     plots::write(options, &corpus, &baselines, &results)?;
-    json::write(options, &corpus, &baselines, &results, &comparisons).map_err(problem)?;
+    let document = json::document(
+        options,
+        &corpus,
+        &baselines,
+        &results,
+        &comparisons,
+        extra.as_ref(),
+    );
+    json::write(options, &document).map_err(problem)?;
     let seconds = start.elapsed().as_secs_f64();
     writeln!(
         out,

@@ -1,11 +1,13 @@
 //! How each loss is called: embeddings of a batch in, value and gradient at the embeddings out.
 
 use contrastive::{
-    CosineDistance, CosineEmbeddingInput, CosineEmbeddingLoss, Error, InfoNceInput, InfoNceLoss,
-    Loss, PairLabel, TripletMarginInput, TripletMarginLoss,
+    BatchDistance, BatchTripletInput, BatchTripletLoss, CosineDistance, CosineEmbeddingInput,
+    CosineEmbeddingLoss, Error, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient, LogitScale, Loss,
+    Matryoshka, PairLabel, TripletMarginInput, TripletMarginLoss, TripletMining,
 };
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
+use crate::extra::prefixes;
 use crate::losses::LossKind;
 use crate::negatives::Negatives;
 use crate::step::{Step, gathered};
@@ -18,17 +20,30 @@ pub(crate) enum Objective {
     Pairwise(CosineEmbeddingLoss),
     Triplet(TripletMarginLoss<CosineDistance>),
     InfoNce(InfoNceLoss),
+    /// Triplets that the library finds in the batch.
+    Mined(BatchTripletLoss),
+    Matryoshka(Matryoshka<InfoNceLoss>),
 }
 
 impl Objective {
-    /// `hyper` is the margin of the pairwise and the triplet loss, the temperature of InfoNCE.
-    pub(crate) fn new(kind: LossKind, hyper: f64) -> Result<Self, Error> {
+    /// `hyper` is the margin of the pairwise and the triplet losses, the temperature of InfoNCE; `dim` is that of the embeddings.
+    pub(crate) fn new(kind: LossKind, hyper: f64, dim: usize) -> Result<Self, Error> {
         Ok(match kind {
             LossKind::Pairwise => Self::Pairwise(CosineEmbeddingLoss::new(hyper)?),
             LossKind::Triplet => {
                 Self::Triplet(TripletMarginLoss::new(hyper)?.with_distance(CosineDistance))
             }
             LossKind::InfoNce => Self::InfoNce(InfoNceLoss::new(hyper)?),
+            LossKind::BatchHard => Self::Mined(mined(TripletMining::BatchHard, hyper)?),
+            LossKind::SemiHard => Self::Mined(mined(TripletMining::BatchSemiHard, hyper)?),
+            LossKind::LearnedTemperature => {
+                let start = LogitScale::from_temperature(hyper)?.temperature();
+                Self::InfoNce(InfoNceLoss::new(start)?)
+            }
+            LossKind::Matryoshka => {
+                let dims: Vec<usize> = prefixes(dim).chain([dim]).collect();
+                Self::Matryoshka(Matryoshka::new(InfoNceLoss::new(hyper)?, &dims)?)
+            }
         })
     }
 
@@ -47,8 +62,15 @@ impl Objective {
                 info_nce(loss, queries, documents)
             }
             Self::InfoNce(loss) => info_nce_own(loss, queries, documents, &chosen()),
+            Self::Mined(loss) => batch_triplet(loss, queries, documents),
+            Self::Matryoshka(loss) => info_nce(loss, queries, documents),
         }
     }
+}
+
+fn mined(strategy: TripletMining, margin: f64) -> Result<BatchTripletLoss, Error> {
+    let loss = BatchTripletLoss::new(strategy, margin)?;
+    Ok(loss.with_distance(BatchDistance::Cosine))
 }
 
 /// Labelled pairs: (query, own document) matches, (query, negative) does not; the mean over all n·(1 + K) pairs. One call
@@ -105,17 +127,44 @@ fn triplet(
     Ok(step)
 }
 
-/// InfoNCE over the documents of the batch: the own one against all others.
-fn info_nce(
-    loss: &InfoNceLoss,
+/// Triplets found among the documents of the batch: the label of query and document i is i.
+fn batch_triplet(
+    loss: &BatchTripletLoss,
     queries: ArrayView2<'_, f32>,
     documents: ArrayView2<'_, f32>,
 ) -> Result<Step, Error> {
+    let labels = |rows: ArrayView2<'_, f32>| Array1::from_iter(0..rows.nrows() as u64);
+    let (query_labels, document_labels) = (labels(queries), labels(documents));
+    let input = BatchTripletInput::new(queries, query_labels.view())
+        .with_candidates(documents, document_labels.view());
+    let (value, gradient) = loss.value_and_gradient(input)?;
+    Ok(Step {
+        loss: value,
+        queries: gradient.anchors,
+        documents: gradient.candidates.expect("the input has candidates"),
+        log_temperature: 0.0,
+    })
+}
+
+/// InfoNCE over the documents of the batch: the own one against all others, in whole or over prefixes as well.
+fn info_nce<L>(
+    loss: &L,
+    queries: ArrayView2<'_, f32>,
+    documents: ArrayView2<'_, f32>,
+) -> Result<Step, Error>
+where
+    L: for<'a> Loss<
+            f32,
+            Input<'a> = InfoNceInput<'a, f32>,
+            OwnedGradient = InfoNceOwnedGradient<f32>,
+        >,
+{
     let (value, gradient) = loss.value_and_gradient(InfoNceInput::new(queries, documents))?;
     Ok(Step {
         loss: value,
         queries: gradient.queries,
         documents: gradient.documents,
+        log_temperature: gradient.log_temperature,
     })
 }
 
@@ -138,6 +187,7 @@ fn info_nce_own(
         loss: value,
         queries: gradient.queries,
         documents: Array2::zeros(documents.dim()),
+        log_temperature: gradient.log_temperature,
     };
     let at_negatives = gradient.negatives.expect("the input has negatives");
     step.add_documents(1.0, &gradient.documents, at_negatives, &came_from);
@@ -149,9 +199,12 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
+    /// Above the shortest prefix, so that Matryoshka has two.
+    const DIM: usize = 9;
+
     fn random(rows: usize, seed: u64) -> Array2<f32> {
         let mut random = Random::new(seed, 0);
-        Array2::from_shape_simple_fn((rows, 5), || random.uniform() as f32 - 0.5)
+        Array2::from_shape_simple_fn((rows, DIM), || random.uniform() as f32 - 0.5)
     }
 
     /// Central differences in f32 with a step of 1e-2 are good to about 1e-3 here.
@@ -159,13 +212,17 @@ mod tests {
 
     #[test]
     fn every_loss_and_choice_of_negatives_agrees_with_finite_differences() {
-        for (kind, hyper) in [
-            (LossKind::Pairwise, -0.9),
-            (LossKind::Triplet, 3.0),
-            (LossKind::InfoNce, 0.5),
+        let both = &[Negatives::Sampled, Negatives::InBatch][..];
+        for (kind, hyper, choices) in [
+            (LossKind::Pairwise, -0.9, both),
+            (LossKind::Triplet, 3.0, both),
+            (LossKind::InfoNce, 0.5, both),
+            (LossKind::BatchHard, 3.0, &both[1..]),
+            (LossKind::SemiHard, 3.0, &both[1..]),
+            (LossKind::Matryoshka, 0.5, &both[1..]),
         ] {
-            for negatives in [Negatives::Sampled, Negatives::InBatch] {
-                let objective = Objective::new(kind, hyper).unwrap();
+            for &negatives in choices {
+                let objective = Objective::new(kind, hyper, DIM).unwrap();
                 let m = if negatives == Negatives::Sampled {
                     8
                 } else {
@@ -220,8 +277,30 @@ mod tests {
 
     #[test]
     fn hyper_parameters_out_of_range_are_errors() {
-        assert!(Objective::new(LossKind::Pairwise, 1.5).is_err());
-        assert!(Objective::new(LossKind::Triplet, 0.0).is_err());
-        assert!(Objective::new(LossKind::InfoNce, f64::NAN).is_err());
+        for (kind, hyper) in [
+            (LossKind::Pairwise, 1.5),
+            (LossKind::Triplet, 0.0),
+            (LossKind::InfoNce, f64::NAN),
+            (LossKind::SemiHard, 0.0),
+            (LossKind::LearnedTemperature, 0.005),
+        ] {
+            assert!(Objective::new(kind, hyper, DIM).is_err(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn batch_hard_equals_triplets_with_the_hardest_negative() {
+        let (queries, documents) = (random(6, 1), random(6, 2));
+        let step = |kind, negatives| {
+            let objective = Objective::new(kind, 0.3, DIM).unwrap();
+            let step = objective.step(queries.view(), documents.view(), negatives);
+            step.unwrap()
+        };
+        let mined = step(LossKind::BatchHard, Negatives::InBatch);
+        let chosen = step(LossKind::Triplet, Negatives::HardestInBatch);
+        assert!(chosen.loss > 0.1 && (mined.loss - chosen.loss).abs() < 1e-6);
+        let close = |a: Array2<f32>, b: Array2<f32>| (a - b).iter().all(|x| x.abs() < 1e-6);
+        assert!(close(mined.queries, chosen.queries));
+        assert!(close(mined.documents, chosen.documents));
     }
 }

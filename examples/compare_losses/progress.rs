@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::losses::LossKind;
+use crate::train::Run;
 
 /// Bars that count epochs. Nothing is drawn where standard output or standard error is no terminal.
 pub(crate) struct Progress {
@@ -13,8 +14,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// One bar for every `(loss, epochs to come)`.
-    pub(crate) fn new(what: &str, epochs: impl Iterator<Item = (LossKind, usize)>) -> Self {
+    /// One bar for every loss that some of the runs train with.
+    pub(crate) fn new(what: &str, runs: &[Run], epochs: usize) -> Self {
         let quiet = !(stdout().is_terminal() && stderr().is_terminal());
         let target = if quiet {
             ProgressDrawTarget::hidden()
@@ -22,18 +23,25 @@ impl Progress {
             ProgressDrawTarget::stderr()
         };
         let all = MultiProgress::with_draw_target(target);
-        let template = "{prefix:>17} [{bar:30}] {pos}/{len} epochs, {elapsed} gone, {eta} to go";
+        let template = "{prefix:>19} [{bar:30}] {pos}/{len} epochs, {elapsed} gone, {eta} to go";
         let style = ProgressStyle::with_template(template)
             .expect("the template is constant")
             .progress_chars("=> ");
-        let bar = |(loss, epochs): (LossKind, usize)| {
-            let bar = all.add(ProgressBar::new(epochs as u64).with_style(style.clone()));
+        let bar = |loss: LossKind| {
+            let runs = runs.iter().filter(|run| run.loss == loss).count();
+            let bar = all.add(ProgressBar::new((runs * epochs) as u64).with_style(style.clone()));
             bar.set_prefix(format!("{what} {}", loss.name()));
             bar.enable_steady_tick(Duration::from_millis(500));
             (loss, bar)
         };
+        let mut losses: Vec<LossKind> = Vec::new();
+        for run in runs {
+            if !losses.contains(&run.loss) {
+                losses.push(run.loss);
+            }
+        }
         Self {
-            bars: epochs.map(bar).collect(),
+            bars: losses.into_iter().map(bar).collect(),
         }
     }
 

@@ -24,6 +24,10 @@ pub(crate) struct Finished {
     pub(crate) curve: Vec<Epoch>,
     pub(crate) seconds: f64,
     pub(crate) ranks: Vec<usize>,
+    /// Ranks by the first coordinates alone, for each of the prefixes; none where they are not asked for.
+    pub(crate) prefix_ranks: Vec<Vec<usize>>,
+    /// Where a learned temperature ended.
+    pub(crate) temperature: Option<f64>,
 }
 
 impl Condition {
@@ -38,11 +42,15 @@ impl Condition {
         self.runs.iter().map(|run| run.ranks.clone()).collect()
     }
 
+    /// The same by the `k`-th of the prefixes.
+    pub(crate) fn prefix_ranks(&self, k: usize) -> Vec<Vec<usize>> {
+        let runs = self.runs.iter();
+        runs.map(|run| run.prefix_ranks[k].clone()).collect()
+    }
+
     /// The metric of every test query, averaged over the seeds.
     pub(crate) fn per_query(&self, metric: Metric) -> Vec<f64> {
-        let queries = self.runs[0].ranks.len();
-        let mean = |query: usize| self.mean_over_seeds(|run| metric.of_rank(run.ranks[query]));
-        (0..queries).map(mean).collect()
+        per_query(&self.ranks(), metric)
     }
 
     /// The metric over all test queries and seeds.
@@ -57,6 +65,15 @@ impl Condition {
     }
 }
 
+/// The metric of every query, averaged over the lists of ranks: one list for each seed.
+pub(crate) fn per_query(seeds: &[Vec<usize>], metric: Metric) -> Vec<f64> {
+    let mean = |query: usize| {
+        let values = seeds.iter().map(|ranks| metric.of_rank(ranks[query]));
+        values.sum::<f64>() / seeds.len() as f64
+    };
+    (0..seeds[0].len()).map(mean).collect()
+}
+
 /// All conditions, and which one stands for a loss in an arm.
 pub(crate) struct Results {
     pub(crate) conditions: Vec<Condition>,
@@ -64,10 +81,13 @@ pub(crate) struct Results {
 
 impl Results {
     pub(crate) fn of(&self, arm: Arm, loss: LossKind) -> Option<&Condition> {
-        let negatives = arm.negatives(loss);
+        self.find((loss, arm.negatives(loss)))
+    }
+
+    pub(crate) fn find(&self, setting: (LossKind, Negatives)) -> Option<&Condition> {
         self.conditions
             .iter()
-            .find(|condition| condition.loss == loss && condition.negatives == negatives)
+            .find(|condition| (condition.loss, condition.negatives) == setting)
     }
 
     /// The losses of an arm in the order of the command line.

@@ -25,6 +25,11 @@ pub(crate) struct Comparison {
     pub(crate) arm: Arm,
     pub(crate) first: LossKind,
     pub(crate) second: LossKind,
+    pub(crate) paired: Paired,
+}
+
+/// How much more the queries get from one ranking than from another.
+pub(crate) struct Paired {
     pub(crate) difference: f64,
     pub(crate) over_queries: Interval,
     /// None if there are too few groups.
@@ -33,7 +38,23 @@ pub(crate) struct Comparison {
     pub(crate) p: f64,
 }
 
-impl Comparison {
+impl Paired {
+    /// `left` minus `right`, both a value for each query; not yet corrected.
+    pub(crate) fn new(left: &[f64], right: &[f64], groups: &[usize]) -> Self {
+        let differences: Vec<f64> = left
+            .iter()
+            .zip(right)
+            .map(|(left, right)| left - right)
+            .collect();
+        let (queries, crates) = resampled(&differences, groups);
+        Self {
+            difference: differences.iter().sum::<f64>() / differences.len() as f64,
+            over_queries: Interval::of_sorted(&queries),
+            over_groups: crates.as_deref().map(Interval::of_sorted),
+            p: p_value(crates.as_deref().unwrap_or(&queries)),
+        }
+    }
+
     pub(crate) fn is_significant(&self) -> bool {
         self.p < LEVEL
     }
@@ -47,34 +68,26 @@ pub(crate) fn compare(options: &Options, corpus: &Corpus, results: &Results) -> 
         for (i, first) in losses.iter().enumerate() {
             for second in &losses[i + 1..] {
                 let (left, right) = (first.per_query(METRIC), second.per_query(METRIC));
-                let differences: Vec<f64> = left
-                    .iter()
-                    .zip(&right)
-                    .map(|(left, right)| left - right)
-                    .collect();
-                let (queries, crates) = resampled(&differences, &corpus.test_groups);
                 comparisons.push(Comparison {
                     arm,
                     first: first.loss,
                     second: second.loss,
-                    difference: differences.iter().sum::<f64>() / differences.len() as f64,
-                    over_queries: Interval::of_sorted(&queries),
-                    over_groups: crates.as_deref().map(Interval::of_sorted),
-                    p: p_value(crates.as_deref().unwrap_or(&queries)),
+                    paired: Paired::new(&left, &right, &corpus.test_groups),
                 });
             }
         }
     }
-    let corrected = holm(
-        &comparisons
-            .iter()
-            .map(|comparison| comparison.p)
-            .collect::<Vec<_>>(),
-    );
-    for (comparison, p) in comparisons.iter_mut().zip(corrected) {
-        comparison.p = p;
-    }
+    correct(comparisons.iter_mut().map(|c| &mut c.paired));
     comparisons
+}
+
+/// Corrects the p-values of all comparisons that are made together.
+pub(crate) fn correct<'a>(comparisons: impl Iterator<Item = &'a mut Paired>) {
+    let comparisons: Vec<&mut Paired> = comparisons.collect();
+    let p_values: Vec<f64> = comparisons.iter().map(|paired| paired.p).collect();
+    for (paired, p) in comparisons.into_iter().zip(holm(&p_values)) {
+        paired.p = p;
+    }
 }
 
 /// Resampled means of `values` over queries and, if there are enough of them, over groups.

@@ -2,11 +2,13 @@
 
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis};
 
-/// Result of one call of an objective: the gradients have the shapes of the embeddings.
+/// Result of one call of an objective: those of embeddings have their shapes.
 pub(crate) struct Step {
     pub(crate) loss: f32,
     pub(crate) queries: Array2<f32>,
     pub(crate) documents: Array2<f32>,
+    /// ∂L/∂log τ; 0 for a loss without a temperature.
+    pub(crate) log_temperature: f32,
 }
 
 impl Step {
@@ -15,6 +17,7 @@ impl Step {
             loss: 0.0,
             queries: Array2::zeros(queries.dim()),
             documents: Array2::zeros(documents.dim()),
+            log_temperature: 0.0,
         }
     }
 

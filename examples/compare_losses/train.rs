@@ -10,6 +10,7 @@ use crate::negatives::Negatives;
 use crate::objectives::Objective;
 use crate::optimizer::Adam;
 use crate::random::Random;
+use crate::temperature::LearnedTemperature;
 use crate::tokens::{BUCKETS, Bag, Bags};
 
 /// Stream of random numbers. All losses of one seed share it: the same start.
@@ -49,6 +50,8 @@ pub(crate) struct Trained {
     pub(crate) curve: Vec<Epoch>,
     /// Wall-clock seconds of training, evaluation left out.
     pub(crate) seconds: f64,
+    /// Where a learned temperature ended.
+    pub(crate) temperature: Option<f64>,
 }
 
 /// The encoder that every run of this seed starts from.
@@ -89,13 +92,15 @@ pub(crate) fn train(
         encoder: state.encoder,
         curve,
         seconds,
+        temperature: state.temperature.map(|learned| learned.temperature()),
     })
 }
 
-/// Everything that a step reads and updates. A parameter of the loss that is learned belongs here too: its gradient
-/// comes with the step of the objective, its update stands beside the one of the encoder.
+/// Everything that a step reads and updates. The gradient of a temperature that is learned comes with the step of the
+/// objective, its update stands beside the one of the encoder.
 struct State {
     objective: Objective,
+    temperature: Option<LearnedTemperature>,
     negatives: Negatives,
     encoder: Encoder,
     gradient: TableGradient,
@@ -104,8 +109,11 @@ struct State {
 
 impl State {
     fn new(run: Run, training: &Training) -> Result<Self, contrastive::Error> {
+        let learns_temperature = run.loss == LossKind::LearnedTemperature;
+        let temperature = || LearnedTemperature::new(run.hyper, training.learning_rate);
         Ok(Self {
-            objective: Objective::new(run.loss, run.hyper)?,
+            objective: Objective::new(run.loss, run.hyper, training.dim)?,
+            temperature: learns_temperature.then(temperature).transpose()?,
             negatives: run.negatives,
             encoder: untrained(training.dim, run.seed),
             gradient: TableGradient::new(BUCKETS, training.dim),
@@ -129,6 +137,10 @@ impl State {
         }
         self.adam
             .step(&mut self.encoder.table, &self.gradient, rate);
+        if let Some(temperature) = &mut self.temperature {
+            temperature.step(step.log_temperature, rate)?;
+            self.objective = Objective::InfoNce(temperature.loss()?);
+        }
         Ok(step.loss)
     }
 

@@ -1,5 +1,7 @@
 //! Chooses margin and temperature on the validation split, with the same number of trials for every loss and arm.
 
+use contrastive::LogitScale;
+
 use crate::losses::LossKind;
 
 /// Hyper-parameters that the command line fixes.
@@ -10,11 +12,16 @@ pub(crate) struct Fixed {
 }
 
 impl Fixed {
+    /// A temperature that is learned begins at CLIP's; it is what training makes of it that is looked at.
     pub(crate) fn of(self, loss: LossKind) -> Option<f64> {
-        if loss == LossKind::InfoNce {
-            self.temperature
-        } else {
-            self.margin
+        match loss {
+            LossKind::InfoNce | LossKind::Matryoshka => self.temperature,
+            LossKind::LearnedTemperature => {
+                self.temperature.or(Some(LogitScale::clip().temperature()))
+            }
+            LossKind::Pairwise | LossKind::Triplet | LossKind::BatchHard | LossKind::SemiHard => {
+                self.margin
+            }
         }
     }
 }
@@ -73,8 +80,10 @@ impl Choice {
 pub(crate) fn grid(loss: LossKind, count: usize) -> Vec<f64> {
     let values = match loss {
         LossKind::Pairwise => [0.0, 0.2, 0.4, 0.6, 0.8],
-        LossKind::Triplet => [0.1, 0.2, 0.4, 0.7, 1.0],
-        LossKind::InfoNce => [0.05, 0.1, 0.2, 0.3, 0.5],
+        LossKind::Triplet | LossKind::BatchHard | LossKind::SemiHard => [0.1, 0.2, 0.4, 0.7, 1.0],
+        LossKind::InfoNce | LossKind::LearnedTemperature | LossKind::Matryoshka => {
+            [0.05, 0.1, 0.2, 0.3, 0.5]
+        }
     };
     // Fewer: the middle ones.
     let skipped = (values.len() - count.min(values.len())) / 2;
@@ -87,7 +96,13 @@ mod tests {
 
     #[test]
     fn every_loss_gets_the_same_number_of_trials_in_increasing_order() {
-        for loss in [LossKind::Pairwise, LossKind::Triplet, LossKind::InfoNce] {
+        for loss in [
+            LossKind::Pairwise,
+            LossKind::Triplet,
+            LossKind::InfoNce,
+            LossKind::BatchHard,
+            LossKind::Matryoshka,
+        ] {
             for count in [2, 5] {
                 let grid = grid(loss, count);
                 assert_eq!(grid.len(), count);

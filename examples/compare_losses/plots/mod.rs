@@ -31,8 +31,10 @@ const GREY: RGBColor = RGBColor(130, 130, 130);
 fn colour(loss: LossKind) -> RGBColor {
     match loss {
         LossKind::Pairwise => RGBColor(230, 159, 0),
-        LossKind::Triplet => RGBColor(0, 114, 178),
-        LossKind::InfoNce => RGBColor(0, 158, 115),
+        LossKind::Triplet | LossKind::BatchHard | LossKind::SemiHard => RGBColor(0, 114, 178),
+        LossKind::InfoNce | LossKind::LearnedTemperature | LossKind::Matryoshka => {
+            RGBColor(0, 158, 115)
+        }
     }
 }
 

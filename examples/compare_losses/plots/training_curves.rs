@@ -20,7 +20,8 @@ pub(super) struct TrainingCurves<'a> {
 
 impl<'a> TrainingCurves<'a> {
     pub(super) fn new(options: &'a Options, results: &'a Results) -> Self {
-        let runs = results.conditions.iter().flat_map(|c| &c.runs);
+        let conditions = Arm::ALL.map(|arm| results.arm(arm, &options.losses));
+        let runs = conditions.iter().flatten().flat_map(|c| &c.runs);
         let scores = runs.flat_map(|run| &run.curve).map(|e| e.validation);
         Self {
             options,

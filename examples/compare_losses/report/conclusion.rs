@@ -52,7 +52,9 @@ fn verdict(mut losses: Vec<&Condition>, comparisons: &[&Comparison]) -> String {
     let is_behind = |other: &&Condition| {
         comparisons.iter().any(|comparison| {
             let pair = [comparison.first, comparison.second];
-            comparison.is_significant() && pair.contains(&best.loss) && pair.contains(&other.loss)
+            comparison.paired.is_significant()
+                && pair.contains(&best.loss)
+                && pair.contains(&other.loss)
         })
     };
     let (behind, level): (Vec<&Condition>, Vec<&Condition>) =

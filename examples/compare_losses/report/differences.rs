@@ -3,7 +3,7 @@
 use std::io::{Result, Write};
 
 use crate::cli::Options;
-use crate::significance::{Comparison, LEVEL, METRIC};
+use crate::significance::{Comparison, LEVEL, METRIC, Paired};
 use crate::statistics::Interval;
 
 /// All comparisons; nothing if there is only one loss.
@@ -12,7 +12,6 @@ pub(crate) fn differences(
     options: &Options,
     comparisons: &[Comparison],
 ) -> Result<()> {
-    let groups = options.groups();
     let Some(first) = comparisons.first() else {
         return Ok(());
     };
@@ -21,43 +20,47 @@ pub(crate) fn differences(
         "\nDifferences in {}, with 95 % intervals of a paired bootstrap:",
         METRIC.name()
     )?;
-    writeln!(
-        out,
-        "{:<52}{:>18}{:>18}{:>9}",
-        "",
-        "over queries",
-        format!("over {groups}"),
-        "p"
-    )?;
-    for comparison in comparisons {
-        writeln!(out, "{}", line(comparison))?;
+    writeln!(out, "{}", heading(options))?;
+    for Comparison {
+        arm,
+        first,
+        second,
+        paired,
+    } in comparisons
+    {
+        let pair = format!("{} − {}", first.name(), second.name());
+        writeln!(out, "{}", line(arm.name(), &pair, paired))?;
     }
+    writeln!(out, "{}", note(options, &first.paired))
+}
+
+pub(super) fn heading(options: &Options) -> String {
+    let over_groups = format!("over {}", options.groups());
+    format!(
+        "{:<52}{:>18}{over_groups:>18}{:>9}",
+        "", "over queries", "p"
+    )
+}
+
+/// What the last column is.
+pub(super) fn note(options: &Options, first: &Paired) -> String {
+    let groups = options.groups();
     let resampled = match first.over_groups {
         Some(_) => format!("over {groups}"),
         None => format!("over queries for want of {groups}"),
     };
-    writeln!(
-        out,
-        "p: {resampled}, corrected for the number of comparisons; * below {LEVEL}."
-    )
+    format!("p: {resampled}, corrected for the number of comparisons; * below {LEVEL}.")
 }
 
-fn line(comparison: &Comparison) -> String {
+pub(super) fn line(title: &str, pair: &str, paired: &Paired) -> String {
     let interval = |Interval { low, high }| format!("[{low:+.3}, {high:+.3}]");
-    let over_groups = comparison.over_groups.map(interval);
-    let (first, second) = (comparison.first.name(), comparison.second.name());
+    let over_groups = paired.over_groups.map(interval);
     format!(
-        "{:<18}{:<26}{:>+8.3}{:>18}{:>18}{:>9.4}{}",
-        comparison.arm.name(),
-        format!("{first} − {second}"),
-        comparison.difference,
-        interval(comparison.over_queries),
+        "{title:<18}{pair:<26}{:>+8.3}{:>18}{:>18}{:>9.4}{}",
+        paired.difference,
+        interval(paired.over_queries),
         over_groups.as_deref().unwrap_or("too few"),
-        comparison.p,
-        if comparison.is_significant() {
-            " *"
-        } else {
-            ""
-        }
+        paired.p,
+        if paired.is_significant() { " *" } else { "" }
     )
 }

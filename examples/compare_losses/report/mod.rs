@@ -2,6 +2,7 @@
 
 mod conclusion;
 mod differences;
+mod extra;
 mod queries;
 mod table;
 
@@ -9,6 +10,7 @@ use std::io::{Result, Write};
 
 pub(crate) use conclusion::conclusion;
 pub(crate) use differences::differences;
+pub(crate) use extra::extra;
 pub(crate) use queries::queries;
 pub(crate) use table::table;
 
@@ -71,6 +73,9 @@ mod tests {
     use crate::arms::Arm;
     use crate::baselines::Baselines;
     use crate::data::{Dataset, Pair};
+    use crate::extra::{self, Extra};
+    use crate::losses::LossKind;
+    use crate::negatives::Negatives;
     use crate::results::{Condition, Finished, Results};
     use crate::significance::compare;
     use crate::text::{WIDTH, width};
@@ -100,27 +105,33 @@ mod tests {
         Corpus::new(data, usize::MAX)
     }
 
-    /// Every loss in every arm; the ranks of the k-th condition are k or k + 1.
+    /// Every loss in every arm and what is extra; the ranks of the k-th condition are k or k + 1, and one more by a prefix.
     fn results(options: &Options, hyper: f64) -> Results {
-        let mut conditions: Vec<Condition> = Vec::new();
-        for arm in Arm::ALL {
-            for &loss in &options.losses {
-                let k = conditions.len() + 1;
-                let run = |seed: usize| Finished {
+        let of_arm = |arm: Arm| options.losses.iter().map(move |&l| (l, arm.negatives(l)));
+        let settings = Arm::ALL.into_iter().flat_map(of_arm);
+        let condition = |(k, (loss, negatives)): (usize, (LossKind, Negatives))| {
+            let run = |seed: usize| {
+                let ranks = |first| (0..QUERIES).map(|i| first + (i + seed) % 2).collect();
+                Finished {
                     encoder: None,
                     curve: Vec::new(),
                     seconds: 12_345.678,
-                    ranks: (0..QUERIES).map(|i| k + (i + seed) % 2).collect(),
-                };
-                conditions.push(Condition {
-                    loss,
-                    negatives: arm.negatives(loss),
-                    choice: Choice::fixed(hyper),
-                    runs: (0..options.seeds()).map(run).collect(),
-                });
+                    ranks: ranks(k + 1),
+                    prefix_ranks: vec![ranks(k + 2); 3],
+                    temperature: Some(0.012_345),
+                }
+            };
+            Condition {
+                loss,
+                negatives,
+                choice: Choice::fixed(hyper),
+                runs: (0..options.seeds()).map(run).collect(),
             }
+        };
+        let settings = settings.chain(extra::SETTINGS).enumerate();
+        Results {
+            conditions: settings.map(condition).collect(),
         }
-        Results { conditions }
     }
 
     fn printed(arguments: &str, hyper: f64, test: &str) -> String {
@@ -136,6 +147,9 @@ mod tests {
         table(&mut out, &options, &baselines, &results).unwrap();
         differences(&mut out, &options, &comparisons).unwrap();
         conclusion(&mut out, &options, &baselines, &results, &comparisons).unwrap();
+        if let Some(rows) = Extra::new(&options, &corpus, &results) {
+            super::extra(&mut out, &options, &rows).unwrap();
+        }
         String::from_utf8(out).unwrap()
     }
 
@@ -149,6 +163,8 @@ mod tests {
             fixed,
             "--losses infonce",
             "--losses triplet --margin 1",
+            "--extra",
+            "--extra --losses pairwise",
         ] {
             for hyper in [0.5, 1.234_567e-300] {
                 for line in printed(arguments, hyper, "test").lines() {
@@ -175,6 +191,21 @@ mod tests {
         assert!(one.contains("Margin: 0.3, as the command line has it."));
         let irrelevant = printed("--losses triplet --temperature 1", 0.5, "test");
         assert!(!irrelevant.contains("Temperature"));
+    }
+
+    #[test]
+    fn what_is_extra_follows_what_is_printed_without_it() {
+        let (without, with) = (printed("", 0.5, "test"), printed("--extra", 0.5, "test"));
+        let extra = with.strip_prefix(&without).unwrap();
+        for row in [
+            "\nmined triplets\n  batch-hard margin 0.5",
+            "\ntrained along\n  learned τ  0.5 → 0.012",
+            "\nfirst 16 dims\n  InfoNCE    temperature 0.5",
+            "\nfirst 32 dims     Matryoshka − InfoNCE",
+            "\nall 128 dims      Matryoshka − InfoNCE",
+        ] {
+            assert!(extra.contains(row), "{row}: {extra}");
+        }
     }
 
     #[test]

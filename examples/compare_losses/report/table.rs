@@ -44,7 +44,7 @@ fn label(condition: &Condition) -> String {
     format!("  {:<9}{} {hyper}{edge}", loss.name(), loss.hyper_name())
 }
 
-fn line(label: &str, seeds: &[Vec<usize>]) -> String {
+pub(super) fn line(label: &str, seeds: &[Vec<usize>]) -> String {
     let cell = |metric: Metric| {
         let means: Vec<f64> = seeds.iter().map(|ranks| metric.mean(ranks)).collect();
         let Summary { mean, sd } = Summary::of(&means);
