@@ -327,6 +327,7 @@ impl<A: Scalar> Answer<A> {
         numbers.map(|x| x.to_f64().expect("a number")).collect()
     }
 
+    #[cfg(feature = "rayon")]
     pub(super) fn bits(&self) -> Vec<u64> {
         let value = self.value.to_f64().expect("a number");
         let all = self.flat().into_iter().chain([value]);
