@@ -7,6 +7,7 @@ mod common;
 mod bad_values;
 mod cancellation;
 mod chunks;
+mod contract;
 mod determinism;
 mod edge_cases;
 mod errors;
@@ -22,4 +23,6 @@ mod reductions;
 mod reference;
 mod reports;
 mod rules;
+#[cfg(feature = "rayon")]
+mod threads;
 mod workspace;
