@@ -9,11 +9,17 @@ use crate::error::Error;
 use crate::loss::{Loss, Want};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
+use crate::{AngleLoss, BatchContrastiveLoss, CoSentLoss, ContrastiveLoss, CosineSimilarityLoss};
 use crate::{
-    CosineEmbeddingLoss, InfoNceChunk, InfoNceGradient, InfoNceLoss, InfoNceStates,
-    TripletMarginLoss,
+    BatchTripletLoss, CosineEmbeddingLoss, Csr, DenseScores, DistillationLoss, InfoNceChunk,
+    InfoNceGradient, InfoNceLoss, InfoNceStates, M3Loss, MarginMseLoss, MaxSim, Sides,
+    SoftmaxCrossEntropyLoss, SparseDot, Tokens, TripletMarginLoss,
 };
-use crate::{cosine_embedding, info_nce, triplet_margin};
+use crate::{HardNegativeInput, HardNegativeMiner, HardNegatives};
+use crate::{
+    batch_triplet, cosine_embedding, hard_negatives, info_nce, pairs, scores, triplet_margin,
+};
+use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
 type Wanted<'w, 'g, L, A> = Want<'w, A, <L as Loss<A>>::Gradient<'g>, <L as Loss<A>>::Report>;
@@ -70,6 +76,16 @@ compiled! {
     loss cosine_embedding: CosineEmbeddingLoss, cosine_embedding::evaluate;
     loss triplet_margin: TripletMarginLoss<&dyn Distance<Self>>, triplet_margin::evaluate;
     loss info_nce: InfoNceLoss, info_nce::evaluate;
+    loss softmax_cross_entropy: SoftmaxCrossEntropyLoss, scores::softmax::evaluate;
+    loss distillation: DistillationLoss, scores::distillation::evaluate;
+    loss margin_mse: MarginMseLoss, scores::margin_mse::evaluate;
+    loss m3: M3Loss, scores::m3::evaluate;
+    loss batch_triplet: BatchTripletLoss, batch_triplet::evaluate;
+    loss cosine_similarity: CosineSimilarityLoss, pairs::cosine_similarity;
+    loss contrastive: ContrastiveLoss<&dyn Distance<Self>>, pairs::contrastive;
+    loss batch_contrastive: BatchContrastiveLoss<&dyn Distance<Self>>, pairs::batch_contrastive;
+    loss cosent: CoSentLoss<&dyn Distance<Self>>, pairs::cosent;
+    loss angle: AngleLoss, pairs::angle;
     fn info_nce_observe(
         loss: &InfoNceLoss,
         chunk: InfoNceChunk<'_, Self>,
@@ -83,4 +99,41 @@ compiled! {
         gradient: InfoNceGradient<'_, Self>,
         workspace: &mut Workspace<Self>
     ) -> Result<(), Error> = info_nce::apply;
+    fn dense_forward(
+        function: &DenseScores,
+        input: Sides<ArrayView2<'_, Self>>,
+        scores: ArrayViewMut2<'_, Self>
+    ) -> Result<(), Error> = scores::dense::forward;
+    fn dense_backward(
+        function: &DenseScores,
+        input: Sides<ArrayView2<'_, Self>>,
+        upstream: ArrayView2<'_, Self>,
+        gradient: Sides<Option<ArrayViewMut2<'_, Self>>>
+    ) -> Result<(), Error> = scores::dense::backward;
+    fn sparse_forward(
+        function: &SparseDot,
+        input: Sides<Csr<'_, Self>>,
+        scores: ArrayViewMut2<'_, Self>
+    ) -> Result<(), Error> = scores::sparse::forward;
+    fn sparse_backward(
+        function: &SparseDot,
+        input: Sides<Csr<'_, Self>>,
+        upstream: ArrayView2<'_, Self>,
+        gradient: Sides<Option<ArrayViewMut1<'_, Self>>>
+    ) -> Result<(), Error> = scores::sparse::backward;
+    fn max_sim_forward(
+        function: &MaxSim,
+        input: Sides<Tokens<'_, Self>>,
+        scores: ArrayViewMut2<'_, Self>
+    ) -> Result<(), Error> = scores::max_sim::forward;
+    fn max_sim_backward(
+        function: &MaxSim,
+        input: Sides<Tokens<'_, Self>>,
+        upstream: ArrayView2<'_, Self>,
+        gradient: Sides<Option<ArrayViewMut2<'_, Self>>>
+    ) -> Result<(), Error> = scores::max_sim::backward;
+    fn hard_negatives(
+        miner: &HardNegativeMiner,
+        input: HardNegativeInput<'_, Self>
+    ) -> Result<HardNegatives<Self>, Error> = hard_negatives::find;
 }

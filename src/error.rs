@@ -41,6 +41,15 @@ pub enum Error {
         /// The label that was given.
         found: f64,
     },
+    /// A grade is not finite.
+    Grade {
+        /// The row that holds the grade.
+        row: usize,
+        /// What it must be.
+        expected: &'static str,
+        /// The grade that was given.
+        found: f64,
+    },
     /// An index points past the end of the rows that it selects from.
     Index {
         /// The index array's name in the API.
@@ -61,6 +70,17 @@ pub enum Error {
         /// Where it may lie.
         expected: RangeInclusive<usize>,
         /// The offset that was given.
+        found: usize,
+    },
+    /// Indices of a row do not rise.
+    Order {
+        /// The index array's name in the API.
+        name: &'static str,
+        /// Where the index is.
+        position: usize,
+        /// The index before it, in the same row.
+        before: usize,
+        /// The index that was given.
         found: usize,
     },
     /// A weight is not finite, or negative where a weighted mean is taken.
@@ -102,6 +122,13 @@ impl fmt::Display for Error {
             Self::Label { expected, found } => {
                 write!(f, "label: expected {expected}, found {found}")
             }
+            Self::Grade {
+                row,
+                expected,
+                found,
+            } => {
+                write!(f, "labels[{row}]: expected {expected}, found {found}")
+            }
             Self::Index {
                 name,
                 row,
@@ -123,6 +150,17 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{name}[{row}]: expected an offset from {from} to {to}, found {found}"
+                )
+            }
+            Self::Order {
+                name,
+                position,
+                before,
+                found,
+            } => {
+                write!(
+                    f,
+                    "{name}[{position}]: expected an index above {before}, which precedes it in its row, found {found}"
                 )
             }
             Self::Weight {

@@ -6,9 +6,30 @@
 //! | --- | --- | --- |
 //! | [`CosineEmbeddingLoss`] | a labelled pair | match: 1 − cos(x, y); no match: max(0, cos(x, y) − margin) |
 //! | [`TripletMarginLoss`] | anchor, positive, negatives | max(0, margin + d(a, p) − d(a, n)) |
+//! | [`BatchTripletLoss`] | an anchor of a labelled batch | the same over triplets found in the batch |
 //! | [`InfoNceLoss`] | a query and all its candidates | log Σⱼ exp(s(q, dⱼ)/τ) − s(q, d⁺)/τ |
+//! | [`ContrastiveLoss`] | a labelled pair | match: ½ d(x, y)²; no match: ½ max(0, margin − d(x, y))² |
+//! | [`BatchContrastiveLoss`] | an embedding and its class | the same over all pairs of the batch |
+//! | [`CosineSimilarityLoss`] | a graded pair | (cos(x, y) − g)² |
+//! | [`CoSentLoss`], [`AngleLoss`] | all graded pairs | log(1 + Σ exp(scale·(sⱼ − sᵢ))) over pairs with grades gᵢ > gⱼ |
 //!
-//! All are used through one trait, [`Loss`]; how to add another is told in the documentation of [`loss`].
+//!
+//! Losses over scores `[n, m]` that were computed elsewhere, and functions that compute scores and carry the gradient back:
+//!
+//! | loss | a row | formula |
+//! | --- | --- | --- |
+//! | [`SoftmaxCrossEntropyLoss`] | the scores of a query's candidates | log Σⱼ exp(sⱼ/τ) − s⁺/τ, for one positive or several |
+//! | [`DistillationLoss`] | a student's scores and a teacher's | KL(softmax(t/τ) ‖ softmax(s/τ)) |
+//! | [`MarginMseLoss`] | scores of a positive and of negatives, twice | ((s⁺ − s⁻) − (t⁺ − t⁻))² |
+//! | [`M3Loss`] | dense, sparse and multi-vector scores | their losses, that of their sum, and what it teaches each |
+//!
+//! | score function | score of a query with a document |
+//! | --- | --- |
+//! | [`DenseScores`] | a similarity of two embeddings |
+//! | [`SparseDot`] | the dot product of two sparse rows |
+//! | [`MaxSim`] | the mean over query tokens of the best similarity to a document token |
+//!
+//! All are used through one trait, [`Loss`] (score functions through [`ScoreFunction`]); how to add another is told in the documentation of [`loss`].
 //!
 //! ```
 //! use contrastive::{InfoNceInput, InfoNceLoss, Loss, Want, Workspace};
@@ -34,7 +55,35 @@
 //! # In a training loop of another framework
 //!
 //! A loss is linear in its own gradient: with g = ∂L/∂q taken as a constant, Σ q⊙g has exactly the gradient g. So any autograd can carry it
-//! on: compute value and gradient here, and call `backward` on Σ q⊙g_q + Σ d⊙g_d there.
+//! on, without an adapter: compute value and gradient here, and call `backward` on Σ q⊙g_q + Σ d⊙g_d there. With the embeddings q and d as that
+//! framework's tensors, and g_q and g_d its tensors of `gradient.queries` and `gradient.documents`, in candle:
+//!
+//! ```ignore
+//! let carrier = ((q * g_q)?.sum_all()? + (d * g_d)?.sum_all()?)?;
+//! let gradients = carrier.backward()?;
+//! ```
+//!
+//! In burn, where the value of the loss is put in the place of the carrier's own, so that it can be logged, scaled and added to other losses:
+//!
+//! ```ignore
+//! let carrier = (q * g_q).sum() + (d * g_d).sum();
+//! Ok(carrier.clone() - carrier.detach() + value)
+//! ```
+//!
+//! In tch:
+//!
+//! ```ignore
+//! let carrier = (&q * g_q).sum(Kind::Float) + (&d * g_d).sum(Kind::Float);
+//! carrier.backward();
+//! ```
+//!
+//! `examples/candle` and `examples/burn` in the repository train text encoders so, and test that all weights get the gradients of the
+//! framework's own autograd; `examples/grad_cache` goes through batches that do not fit, `examples/distributed` over several machines.
+//!
+//! # Which loss, and what can go wrong
+//!
+//! See the [`guide`]: the losses side by side, how to choose negatives, temperature and batch size, common failures and how the reports show
+//! them, and the names and defaults of other libraries.
 //!
 //! # Numerics
 //!
@@ -68,22 +117,31 @@
 //! `serde`: losses with their options can be read and written. What is read passes through the constructors, so that a loss read from a file is
 //! as valid as any other.
 
+mod batch_triplet;
 mod blocks;
 mod compiled;
 mod cosine_embedding;
 mod distance;
 mod error;
 mod gemm;
+pub mod guide;
+mod hard_negatives;
 mod info_nce;
 mod kernels;
 mod label;
 mod log_sum_exp;
+mod logit_scale;
 pub mod loss;
+mod matryoshka;
+mod offsets;
+mod pairs;
 mod reduction;
 mod rows;
 mod scalar;
+mod scores;
 #[cfg(feature = "serde")]
 mod serde;
+mod several_positives;
 mod simd;
 mod similarity;
 mod store;
@@ -91,22 +149,45 @@ mod triplet_margin;
 mod wide;
 mod workspace;
 
+pub use batch_triplet::{
+    BatchDistance, BatchTripletGradient, BatchTripletInput, BatchTripletLoss,
+    BatchTripletOwnedGradient, BatchTripletReport, DistanceWeighted, Triplet, TripletCandidates,
+    TripletMining,
+};
 pub use cosine_embedding::{
     CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss,
     CosineEmbeddingOwnedGradient, CosineEmbeddingReport,
 };
 pub use distance::{CosineDistance, Distance, Lp, SquaredEuclidean};
 pub use error::Error;
+pub use hard_negatives::{HardNegativeInput, HardNegativeMiner, HardNegatives};
 pub use info_nce::{
     Directions, FalseNegatives, Guide, Ids, InfoNceChunk, InfoNceGradient, InfoNceInput,
     InfoNceLoss, InfoNceOwnedGradient, InfoNceReport, InfoNceStates, InfoNceTotal, LogWeights,
-    PartitionMode, SeveralPositives, Sources, Targets,
+    PartitionMode, Sources, Targets,
 };
 pub use label::PairLabel;
 pub use log_sum_exp::LogSumExp;
+pub use logit_scale::LogitScale;
 pub use loss::{Loss, OwnedGradient, Want};
+pub use matryoshka::{Matryoshka, Nested};
+pub use pairs::{
+    AngleLoss, BatchContrastiveGradient, BatchContrastiveInput, BatchContrastiveLoss,
+    BatchContrastiveOwnedGradient, CoSentLoss, ContrastiveLoss, ContrastiveReport,
+    CosineSimilarityLoss, CosineSimilarityReport, PairGradient, PairInput, PairOwnedGradient,
+    RankingReport,
+};
 pub use reduction::Reduction;
 pub use scalar::Scalar;
+pub use scores::{
+    Csr, DenseScores, DistillationGradient, DistillationInput, DistillationLoss,
+    DistillationOwnedGradient, DistillationReport, Divergence, M3Gradient, M3Input, M3Loss,
+    M3OwnedGradient, M3Report, M3Weights, MarginMseGradient, MarginMseInput, MarginMseLoss,
+    MarginMseOwnedGradient, MarginMseReport, MaxSim, Positives, ScoreFunction, Sides,
+    SoftmaxCrossEntropyGradient, SoftmaxCrossEntropyInput, SoftmaxCrossEntropyLoss,
+    SoftmaxCrossEntropyOwnedGradient, SoftmaxCrossEntropyReport, SparseDot, TeacherMargins, Tokens,
+};
+pub use several_positives::SeveralPositives;
 pub use similarity::Similarity;
 pub use triplet_margin::{
     TripletMarginGradient, TripletMarginInput, TripletMarginLoss, TripletMarginOwnedGradient,

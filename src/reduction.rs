@@ -128,12 +128,24 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
+    pub(crate) const ZERO: Self = Self {
+        sum: 0.0,
+        error: 0.0,
+    };
+
     #[inline(always)]
     pub(crate) fn plus(self, x: f64) -> Self {
         let (sum, error) = crate::wide::two_sum(self.sum, x);
         Self {
             sum,
             error: self.error + error,
+        }
+    }
+
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self {
+            sum: self.sum * factor,
+            error: self.error * factor,
         }
     }
 

@@ -112,11 +112,11 @@ impl Extent {
     /// What a thread reads and reduces in a nanosecond, roughly.
     const BYTES_PER_NANOSECOND: f64 = 8.0;
 
-    fn grain(self) -> usize {
+    pub(crate) fn grain(self) -> usize {
         (Self::BLOCK_BYTES / self.row_bytes.max(1)).max(1)
     }
 
-    fn threads(self) -> Threads {
+    pub(crate) fn threads(self) -> Threads {
         Threads::for_nanoseconds(
             self.rows as f64 * self.row_bytes as f64 / Self::BYTES_PER_NANOSECOND,
         )

@@ -4,8 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use contrastive::{
-    CosineEmbeddingInput, CosineEmbeddingLoss, InfoNceInput, InfoNceLoss, Loss, PairLabel,
-    TripletMarginInput, TripletMarginLoss, Want, Workspace,
+    CoSentLoss, ContrastiveLoss, CosineEmbeddingInput, CosineEmbeddingLoss, CosineSimilarityLoss,
+    InfoNceInput, InfoNceLoss, Loss, PairInput, PairLabel, TripletMarginInput, TripletMarginLoss,
+    Want, Workspace,
 };
 use ndarray::{Array1, Array2};
 
@@ -57,6 +58,46 @@ fn cosine_embedding_allocates_nothing() {
         loss.forward_backward(input, gradient.view_mut()).unwrap();
     });
     assert_eq!(bytes, 0);
+}
+
+#[test]
+fn losses_of_independent_pairs_allocate_nothing() {
+    let (x, y) = (rows(SHAPE.0, SHAPE.1, 0.0), rows(SHAPE.0, SHAPE.1, 0.5));
+    let labels = Array1::from_shape_fn(SHAPE.0, |i| PairLabel::from(i % 2 == 0));
+    let input = PairInput::new(x.view(), y.view(), labels.view());
+    let loss = ContrastiveLoss::new(0.5).unwrap();
+    let (_, mut gradient) = loss.value_and_gradient(input).unwrap();
+    let bytes = allocated(|| {
+        loss.forward_backward(input, gradient.view_mut()).unwrap();
+    });
+    assert_eq!(bytes, 0);
+    let grades = Array1::from_shape_fn(SHAPE.0, |i| i as f32);
+    let input = PairInput::new(x.view(), y.view(), grades.view());
+    let loss = CosineSimilarityLoss::new();
+    let (_, mut gradient) = loss.value_and_gradient(input).unwrap();
+    let bytes = allocated(|| {
+        loss.forward_backward(input, gradient.view_mut()).unwrap();
+    });
+    assert_eq!(bytes, 0);
+}
+
+/// The order of the pairs, and what sorting takes besides.
+#[test]
+fn cosent_with_a_reused_workspace_allocates_a_few_numbers_for_each_pair() {
+    const PAIRS: usize = 3000;
+    let (x, y) = (rows(PAIRS, 2, 0.0), rows(PAIRS, 2, 0.5));
+    let grades = Array1::from_shape_fn(PAIRS, |i| (i * 7 % 50) as f32);
+    let input = PairInput::new(x.view(), y.view(), grades.view());
+    let loss = CoSentLoss::new(20.0).unwrap();
+    let (_, mut gradient) = loss.value_and_gradient(input).unwrap();
+    let mut workspace = Workspace::new();
+    let mut solve = || {
+        let want = Want::gradient(gradient.view_mut());
+        loss.evaluate(input, want, &mut workspace).unwrap();
+    };
+    solve();
+    let bytes = allocated(solve);
+    assert!(bytes <= 4 * PAIRS * size_of::<usize>(), "{bytes} bytes");
 }
 
 #[test]

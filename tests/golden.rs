@@ -10,6 +10,9 @@ use contrastive::{
 use ndarray::{Array, Array1, Array2, Array3, ArrayD, Dimension};
 use serde_json::Value;
 
+#[path = "golden/pairs.rs"]
+mod pairs;
+
 /// Allowed relative to the largest entry of an array, in f64: some tens of roundings, PyTorch's as
 /// well as ours.
 const DOUBLE: f64 = 64.0 * f64::EPSILON;

@@ -102,6 +102,46 @@ impl<A: Scalar> Metric<A> for User<'_, A> {
     }
 }
 
+/// A distance that is known only at run time: of the crate, with its kernels, or the user's.
+pub(crate) enum Chosen<'d, A> {
+    BuiltIn(BuiltIn),
+    User(User<'d, A>),
+}
+
+impl<'d, A: Scalar> Chosen<'d, A> {
+    pub(crate) fn new(distance: &'d dyn Distance<A>) -> Self {
+        match distance.built_in() {
+            Some(built_in) => Self::BuiltIn(built_in),
+            None => Self::User(User(distance)),
+        }
+    }
+}
+
+impl<A: Scalar> Distance<A> for Chosen<'_, A> {
+    fn distance(&self, x: &[A], y: &[A]) -> f64 {
+        self.measure::<Portable>(x, y).0
+    }
+
+    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
+        match self {
+            Self::BuiltIn(_) => both_gradients(self, x, y, dx, dy),
+            Self::User(user) => user.gradient(x, y, dx, dy),
+        }
+    }
+}
+
+impl<A: Scalar> Metric<A> for Chosen<'_, A> {
+    #[inline(always)]
+    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        match self {
+            Self::BuiltIn(BuiltIn::Lp(lp)) => lp.measure::<I>(x, y),
+            Self::BuiltIn(BuiltIn::SquaredEuclidean) => SquaredEuclidean.measure::<I>(x, y),
+            Self::BuiltIn(BuiltIn::Cosine) => CosineDistance.measure::<I>(x, y),
+            Self::User(user) => user.measure::<I>(x, y),
+        }
+    }
+}
+
 /// ‖x − y‖², with gradient 2(x − y) by x.
 ///
 /// ```

@@ -45,6 +45,11 @@ impl<R> Slope<R> {
         Self(Kind::Rows)
     }
 
+    /// Of 1 − c.
+    pub(crate) fn of_cosine(pair: Cosine<R>) -> Self {
+        Self(Kind::Cosine(pair))
+    }
+
     pub(crate) fn comes_in_rows(&self) -> bool {
         matches!(self.0, Kind::Rows)
     }

@@ -2,7 +2,7 @@
 
 use ndarray::Array1;
 
-use super::positives::{Positives, check_offsets};
+use super::positives::Positives;
 use super::rules::Counts;
 use super::{
     Directions, InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceReport, PartitionMode,
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::loss::Want;
+use crate::offsets::check_offsets;
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
 
@@ -123,7 +124,7 @@ pub(super) fn check_shapes<A: Scalar>(input: &InfoNceInput<'_, A>) -> Result<(),
         let (first, count, _) = negatives.dim();
         let (first, count) = match &input.negative_offsets {
             Some(offsets) => {
-                check_offsets("negative_offsets", offsets, n, first)?;
+                check_offsets("negative_offsets", *offsets, Some(n), first)?;
                 (first, 1)
             }
             None => (n, count.max(1)),

@@ -52,7 +52,7 @@ pub struct InfoNceChunk<'a, A> {
 ///     let input = InfoNceInput::new(queries.view(), chunk);
 ///     loss.observe(InfoNceChunk { input, first_document }, &mut states, &mut workspace)?;
 /// }
-/// let total = loss.settle(&mut states, None, None)?;
+/// let total = loss.settle::<f64>(&mut states, None, None)?;
 /// assert!((total.value - whole).abs() < 1e-15);
 /// # Ok::<(), contrastive::Error>(())
 /// ```

@@ -31,12 +31,13 @@ impl<A: Scalar> Lanes<A> {
         let smoothing = engine.loss.label_smoothing;
         // Where a tile holds more than multiples of one softmax, the weights go into the tile.
         let in_tile = engine.weights_in_tiles();
+        // Lanes beyond the last query are idle, too: a document that is not finite makes NaN of their zeros.
         let mut lanes = Self {
             offsets: (smoothing > 0.0).then(|| vec![A::zero(); width]),
             shifts: vec![A::zero(); width],
             weights: vec![A::zero(); width],
             scales: vec![0.0; width],
-            idle: Vec::new(),
+            idle: (queries.len()..width).collect(),
             positives: vec![0.0; width],
             per_pull: vec![0.0; width],
         };

@@ -34,18 +34,18 @@ use crate::error::Error;
 use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
 use crate::scalar::Scalar;
+use crate::several_positives::SeveralPositives;
 use crate::similarity::Similarity;
 use crate::workspace::Workspace;
 use checks::check_want;
 use engine::Engine;
-use positives::Positives;
 use rules::Hardness;
 
 pub use chunks::{InfoNceChunk, InfoNceStates, InfoNceTotal};
 pub(crate) use chunks::{apply, observe};
 pub use directions::{Directions, PartitionMode};
 pub use input::{InfoNceGradient, InfoNceInput, InfoNceOwnedGradient, InfoNceReport};
-pub use options::SeveralPositives;
+pub(crate) use positives::Positives;
 pub use positives::Targets;
 pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use ndarray::ArrayView1;
 
 use crate::error::Error;
+use crate::offsets::check_offsets;
 use crate::rows::check_shape;
 
 /// Which rows of the documents are the positives of a query.
@@ -76,7 +77,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    pub(super) fn check(&self, queries: usize, documents: usize) -> Result<(), Error> {
+    pub(crate) fn check(&self, queries: usize, documents: usize) -> Result<(), Error> {
         let index = |row, found| {
             if found < documents {
                 return Ok(());
@@ -102,7 +103,7 @@ impl<'a> Targets<'a> {
                 offsets,
                 documents: rows,
             } => {
-                check_offsets("targets.offsets", offsets, queries, rows.len())?;
+                check_offsets("targets.offsets", *offsets, Some(queries), rows.len())?;
                 let mut rows = rows.iter().enumerate();
                 rows.try_for_each(|(row, &found)| index(row, found))
             }
@@ -125,39 +126,8 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// Refuses offsets `[n + 1]` that do not cut `total` rows into n pieces, one after the other.
-pub(super) fn check_offsets(
-    name: &'static str,
-    offsets: &ArrayView1<'_, usize>,
-    n: usize,
-    total: usize,
-) -> Result<(), Error> {
-    check_shape(name, &[n + 1], offsets.shape())?;
-    let mut before = 0;
-    for (row, &found) in offsets.iter().enumerate() {
-        let in_order = found >= before && found <= total;
-        let ends = (row > 0 || found == 0) && (row < n || found == total);
-        if !in_order || !ends {
-            return Err(Error::Offset {
-                name,
-                row,
-                expected: if row == n {
-                    total..=total
-                } else if row == 0 {
-                    0..=0
-                } else {
-                    before..=total
-                },
-                found,
-            });
-        }
-        before = found;
-    }
-    Ok(())
-}
-
 /// The positives of every query, in ascending order.
-pub(super) struct Positives {
+pub(crate) struct Positives {
     /// Where those of a query lie in `rows`.
     spans: Vec<Range<usize>>,
     rows: Vec<usize>,
@@ -167,7 +137,7 @@ pub(super) struct Positives {
 }
 
 impl Positives {
-    pub(super) fn new(targets: &Targets<'_>, queries: usize, within: bool) -> Self {
+    pub(crate) fn new(targets: &Targets<'_>, queries: usize, within: bool) -> Self {
         let (spans, rows) = match targets {
             Targets::Ids {
                 queries: ids,
@@ -218,7 +188,7 @@ impl Positives {
 
     /// All positives of a query.
     #[inline]
-    pub(super) fn of(&self, query: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn of(&self, query: usize) -> impl Iterator<Item = usize> {
         let (within, span) = (self.within, self.span(query));
         span.iter()
             .copied()

@@ -20,7 +20,7 @@ use crate::error::Error;
 /// close(value(InfoNceLoss::sim_cse(1.0)?)?, (e + 1.0).ln() - 1.0);
 /// close(value(InfoNceLoss::gte(1.0)?)?, (2.0 * e + 4.0).ln() - 1.0); // the pair twice, a 0 in each direction
 /// close(value(InfoNceLoss::dcl(1.0)?)?, 0.0 - 1.0); // the one negative alone
-/// close(value(InfoNceLoss::sig_lip()?)?, 10f64.exp().ln_1p() - 10.0 + (-10.0_f64).exp().ln_1p()); // 1/τ = −b = 10
+/// close(value(InfoNceLoss::sig_lip()?)?, 2f64.ln() + (-10.0_f64).exp().ln_1p()); // 10·1 − 10 and 10·0 − 10
 ///
 /// // A labelled batch: two rows of one label at score 1, one of another at score 0.
 /// let (rows, labels) = (array![[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], array![3, 3, 4]);

@@ -70,14 +70,14 @@ pub enum FalseNegatives {
 }
 
 impl FalseNegatives {
-    pub(super) fn checked(self) -> Result<Self, Error> {
+    pub(crate) fn checked(self) -> Result<Self, Error> {
         let (Self::Absolute(margin) | Self::Relative(margin)) = self;
         check("margin", "a finite number", margin, margin.is_finite())?;
         Ok(self)
     }
 
     /// The similarity above which a candidate is left out.
-    pub(super) fn ceiling(self, positive: f64, epsilon: f64) -> f64 {
+    pub(crate) fn ceiling(self, positive: f64, epsilon: f64) -> f64 {
         let tie = 16.0 * epsilon * positive.abs().max(1.0);
         tie + match self {
             Self::Absolute(margin) => positive - margin,

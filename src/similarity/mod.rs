@@ -1,5 +1,6 @@
 //! Similarities of two rows with their gradients: the cosine, exact near ±1 and for every norm, the dot product, minus the squared distance.
 
+mod angle;
 mod cosine;
 
 use crate::kernels::{Groups, Moments, Stripe, dot, moments_with};
@@ -7,6 +8,7 @@ use crate::scalar::Scalar;
 use crate::simd::{Isa, LANES};
 use crate::store::Columns;
 use crate::wide::Real;
+pub(crate) use angle::{Angle, angle, first_half};
 use cosine::cosine_of;
 pub(crate) use cosine::{Cosine, CosineSlope, SAFE, cosine, power_of_two_scale};
 

@@ -2,7 +2,7 @@
 
 use crate::common::problem::Problem;
 use crate::common::{InfoNceOptions, Options, Positives, list};
-use crate::errors::{COSINE, INFO_NCE, TRIPLET, problem, refuse, says};
+use crate::errors::{CONTRASTIVE, COSINE, INFO_NCE, TRIPLET, problem, refuse, says};
 use contrastive::{Error, Reduction};
 use ndarray::{Array1, ArrayD};
 
@@ -14,7 +14,7 @@ fn weights_that_are_not_finite_or_negative_in_a_mean_are_refused() {
         Reduction::Sum,
         Reduction::Over(2.0),
     ];
-    for options in [COSINE, TRIPLET, Options::InfoNce(INFO_NCE)] {
+    for options in [COSINE, TRIPLET, CONTRASTIVE, Options::InfoNce(INFO_NCE)] {
         for (reduction, mean) in reductions.into_iter().zip([true, true, false, false]) {
             for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
                 let weights = Some(ndarray::array![1.0, bad, 1.0]);
@@ -112,6 +112,7 @@ fn mean_over_no_rows_is_refused() {
     let names = [
         (COSINE, "x"),
         (TRIPLET, "anchor"),
+        (CONTRASTIVE, "x"),
         (Options::InfoNce(INFO_NCE), "queries"),
     ];
     for (options, name) in names {
@@ -149,7 +150,7 @@ fn queries_without_anything_to_compete_with_are_refused() {
 /// Whichever argument is wrong, the options do not matter: nothing is written.
 #[test]
 fn refused_calls_write_nothing_for_any_option() {
-    for options in list::all() {
+    for options in list::every() {
         let good = problem(options);
         for part in 1..good.parts.len().min(4) {
             if good.parts[part].ndim() == 0 {

@@ -21,6 +21,8 @@ mod threads {
             .into_iter()
             .step_by(4)
             .chain(triplet)
+            .chain(list::pairs().into_iter().step_by(5))
+            .chain(list::joint_pairs().into_iter().step_by(3))
             .chain(info_nce)
             .collect()
     }
@@ -67,7 +69,8 @@ mod threads {
     /// Past 16 MiB of input gradients are written another way.
     #[test]
     fn threads_do_not_change_the_bits_of_gradients_larger_than_the_caches() {
-        let options = [list::cosine()[0], list::triplet()[8], list::triplet()[11]];
+        let mut options = vec![list::cosine()[0], list::triplet()[8], list::triplet()[11]];
+        options.extend([list::pairs()[0], list::ranked()[0], list::ranked()[2]]);
         let problems: Vec<_> = options
             .iter()
             .map(|&options| Problem::new(options, 20_000, 67, 1))
@@ -174,7 +177,7 @@ fn value_does_not_depend_on_what_else_is_wanted<A: Scalar>(problem: &Problem<A>)
 #[test]
 fn value_and_each_gradient_have_the_same_bits_alone_and_together() {
     for (n, dim) in [(4, 5), (70, 19)] {
-        for problem in list::problems(list::all(), n, dim) {
+        for problem in list::problems(list::every(), n, dim) {
             value_does_not_depend_on_what_else_is_wanted(&problem);
             value_does_not_depend_on_what_else_is_wanted(&problem.narrow());
         }
@@ -199,7 +202,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
-    fn bits_of_any_batch_do_not_depend_on_what_is_wanted(problem in strategy::problems(list::all())) {
+    fn bits_of_any_batch_do_not_depend_on_what_is_wanted(problem in strategy::problems(list::every())) {
         value_does_not_depend_on_what_else_is_wanted(&problem);
         value_does_not_depend_on_what_else_is_wanted(&problem.narrow());
     }

@@ -25,14 +25,14 @@ fn with_zero_rows(mut problem: Problem<f64>) -> Problem<f64> {
 
 #[test]
 fn zero_rows_have_finite_losses_and_gradients_in_every_option() {
-    for problem in list::problems(list::all(), 5, 7) {
+    for problem in list::problems(list::every(), 5, 7) {
         assert_finite(&with_zero_rows(problem), "zero rows");
     }
 }
 
 #[test]
 fn identical_rows_have_finite_losses_and_gradients_in_every_option() {
-    for mut problem in list::problems(list::all(), 5, 7) {
+    for mut problem in list::problems(list::every(), 5, 7) {
         for part in &mut problem.parts {
             if part.ndim() > 0 {
                 part.fill(0.3);
@@ -44,7 +44,7 @@ fn identical_rows_have_finite_losses_and_gradients_in_every_option() {
 
 #[test]
 fn rows_of_no_numbers_have_finite_losses_in_every_option() {
-    for options in list::all() {
+    for options in list::every() {
         assert_finite(&Problem::new(options, 5, 0, 1), "no numbers");
     }
 }
@@ -152,7 +152,7 @@ fn queries_that_share_a_document_may_all_have_it_as_their_positive() {
 
 #[test]
 fn buffers_are_overwritten_whatever_they_held() {
-    for problem in list::problems(list::all(), 4, 5) {
+    for problem in list::problems(list::every(), 4, 5) {
         let from_nan = problem.solve();
         let mut from_ones: Vec<_> = problem
             .parts

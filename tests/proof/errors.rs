@@ -2,7 +2,8 @@
 
 use crate::common::problem::Problem;
 use crate::common::{
-    CosineOptions, InfoNceOptions, Metric, Options, Positives, TripletOptions, Wanted,
+    ContrastiveOptions, CosineOptions, InfoNceOptions, Metric, Options, PairOptions, Positives,
+    TripletOptions, Wanted, list,
 };
 use contrastive::{
     Error, InfoNceGradient, InfoNceInput, InfoNceLoss, Loss, PairLabel, Similarity, Workspace,
@@ -27,6 +28,14 @@ pub(crate) const TRIPLET: Options = Options::Triplet(TripletOptions {
     },
     negatives: 2,
 });
+pub(crate) const CONTRASTIVE: Options =
+    Options::Pair(PairOptions::Contrastive(ContrastiveOptions {
+        margin: 1.0,
+        positive_margin: 0.0,
+        linear: false,
+        hard_pairs: true,
+        metric: Metric::Cosine,
+    }));
 pub(crate) const INFO_NCE: InfoNceOptions = InfoNceOptions {
     temperature: 0.5,
     similarity: Similarity::Cosine,
@@ -158,7 +167,7 @@ fn every_part_of_another_shape_is_refused() {
 
 #[test]
 fn every_gradient_of_another_shape_is_refused() {
-    for options in [COSINE, TRIPLET, Options::InfoNce(INFO_NCE)] {
+    for options in [COSINE, TRIPLET, CONTRASTIVE, Options::InfoNce(INFO_NCE)] {
         let problem = problem(options);
         for (part, name) in options.part_names().into_iter().enumerate() {
             for axis in 0..problem.parts[part].ndim() {
@@ -208,7 +217,7 @@ fn gradients_of_candidates_that_are_not_there_are_refused() {
 
 #[test]
 fn row_losses_of_another_length_are_refused() {
-    for options in [COSINE, TRIPLET, Options::InfoNce(INFO_NCE)] {
+    for options in [COSINE, TRIPLET, CONTRASTIVE, Options::InfoNce(INFO_NCE)] {
         let problem = problem(options);
         for rows in [0, 2, 4] {
             assert_eq!(
@@ -221,10 +230,12 @@ fn row_losses_of_another_length_are_refused() {
 
 #[test]
 fn labels_weights_and_targets_of_another_length_are_refused() {
-    let mut pairs = problem(COSINE);
-    pairs.labels = Array1::from_elem(2, PairLabel::Match);
-    assert_eq!(refuse(&pairs), shape("labels", &[3], &[2]));
-    for options in [COSINE, TRIPLET, Options::InfoNce(INFO_NCE)] {
+    for options in [COSINE, CONTRASTIVE, list::ranked()[0]] {
+        let mut pairs = problem(options);
+        pairs.labels = Array1::from_elem(2, PairLabel::Match);
+        assert_eq!(refuse(&pairs), shape("labels", &[3], &[2]));
+    }
+    for options in [COSINE, TRIPLET, CONTRASTIVE, Options::InfoNce(INFO_NCE)] {
         let weighted = Problem {
             weights: Some(Array1::ones(4)),
             ..problem(options)

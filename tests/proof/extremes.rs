@@ -1,6 +1,6 @@
 //! Rows, scores and temperatures so large or small that a plain formula over- or underflows.
 
-use crate::common::{Metric, Options, assert_finite, largest, list};
+use crate::common::{Metric, Options, PairOptions, assert_finite, largest, list};
 use contrastive::{
     CosineEmbeddingInput, CosineEmbeddingLoss, InfoNceInput, InfoNceLoss, Loss, PairLabel,
     Similarity, TripletMarginInput, TripletMarginLoss,
@@ -17,15 +17,22 @@ const LARGEST_GRADIENT: f64 = f32::MAX as f64 / 64.0;
 /// What is left of six digits after scores are rounded to f32.
 const SINGLE: f64 = 1e-5;
 
+/// Whether the loss of pairs does not see how long rows are. The others square distances.
+fn of_cosines(options: PairOptions) -> bool {
+    let metric = Options::Pair(options).metric();
+    metric.is_none_or(|metric| metric == Metric::Cosine)
+}
+
 /// The cosine does not see how long rows are, so these are the results at norm 1, the gradients divided by the norm.
 #[test]
 fn extreme_norms_in_f32_change_no_cosine_and_divide_the_gradient() {
-    let options: Vec<Options> = list::all()
+    let options: Vec<Options> = list::every()
         .into_iter()
         .filter(|options| match options {
             Options::Cosine(options) => options.epsilon == 0.0,
             Options::Triplet(options) => options.metric == Metric::Cosine,
             Options::InfoNce(options) => options.similarity == Similarity::Cosine,
+            Options::Pair(options) => of_cosines(*options),
         })
         .collect();
     for problem in list::problems(options, 5, 9) {
@@ -69,13 +76,14 @@ fn extreme_norms_in_f32_change_no_cosine_and_divide_the_gradient() {
 
 #[test]
 fn rows_of_any_norm_have_finite_losses_and_gradients() {
-    for problem in list::problems(list::all(), 5, 4) {
+    for problem in list::problems(list::every(), 5, 4) {
         let squares = match problem.options {
             Options::Triplet(options) => {
                 matches!(options.metric, Metric::SquaredEuclidean | Metric::User)
             }
             Options::InfoNce(options) => options.similarity == Similarity::Dot,
             Options::Cosine(_) => false,
+            Options::Pair(options) => !of_cosines(options),
         };
         // Squares may overflow at 1e30, exactly; gradients of cosines at 1e-37 come near it.
         for norm in [1e-36, 1e-30, 1e-15, 1e15, 1e30] {

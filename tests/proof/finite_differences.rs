@@ -13,7 +13,7 @@ const TOLERANCE: f64 = 2e-8;
 const COORDINATES: usize = 10;
 
 /// Checks ∂L/∂part for some coordinates of each part, and for a random direction of all of them.
-fn check(problem: &Problem<f64>, seed: u64) {
+pub(crate) fn check(problem: &Problem<f64>, seed: u64) {
     let gradient = problem.solve().gradient;
     let mut random = Random::new(seed);
     let names = problem.options.part_names();
@@ -89,7 +89,7 @@ fn compare(
 }
 
 /// Few rows and numbers, so that nearly all coordinates are looked at, and enough of them to cross the lanes of a register.
-fn check_all(options: Vec<Options>) {
+pub(crate) fn check_all(options: Vec<Options>) {
     for (n, dim) in [(1, 2), (3, 3), (5, 17)] {
         for (index, problem) in list::problems(options.clone(), n, dim).iter().enumerate() {
             check(problem, index as u64);
@@ -112,6 +112,11 @@ fn info_nce_gradient_is_the_slope_for_every_option() {
     check_all(list::info_nce());
 }
 
+#[test]
+fn gradient_of_pairs_is_the_slope_for_every_option() {
+    check_all([list::pairs(), list::joint_pairs()].concat());
+}
+
 /// More queries than a panel and more documents than a chunk; few rows of own negatives.
 #[test]
 fn info_nce_gradient_is_the_slope_across_panels_and_chunks() {
@@ -132,6 +137,15 @@ proptest! {
 
     #[test]
     fn triplet_margin_gradient_is_the_slope(problem in strategy::problems(list::triplet()), seed: u64) {
+        prop_assume!(naive::clearance(&problem) > naive::CLEAR);
+        check(&problem, seed);
+    }
+
+    #[test]
+    fn gradient_of_pairs_is_the_slope(
+        problem in strategy::problems([list::pairs(), list::joint_pairs()].concat()),
+        seed: u64,
+    ) {
         prop_assume!(naive::clearance(&problem) > naive::CLEAR);
         check(&problem, seed);
     }

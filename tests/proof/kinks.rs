@@ -109,7 +109,11 @@ fn triplet_exactly_at_its_margin_is_inactive() {
 
 #[test]
 fn inactive_rows_have_exactly_zero_gradient_and_active_ones_have_not() {
-    for problem in list::problems([list::cosine(), list::triplet()].concat(), 12, 5) {
+    for problem in list::problems(
+        [list::cosine(), list::triplet(), list::pairs()].concat(),
+        12,
+        5,
+    ) {
         let solved = problem.solve();
         for (i, &loss) in solved.rows.iter().enumerate() {
             let weight = problem.weights.as_ref().map_or(1.0, |weights| weights[i]);

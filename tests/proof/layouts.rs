@@ -93,7 +93,7 @@ fn every_layout(options: Vec<Options>, n: usize, dim: usize) {
 
 #[test]
 fn layout_of_inputs_and_gradients_does_not_change_the_bits() {
-    every_layout(list::all(), 5, 19);
+    every_layout(list::every(), 5, 19);
 }
 
 #[test]
@@ -109,7 +109,7 @@ proptest! {
 
     #[test]
     fn layout_of_any_batch_does_not_change_the_bits(
-        problem in strategy::problems(list::all()),
+        problem in strategy::problems(list::every()),
         inputs in prop::sample::select(&layout::ALL[..]),
         outputs in prop::sample::select(&layout::ALL[..]),
     ) {

@@ -5,6 +5,7 @@
 mod common;
 
 mod bad_values;
+mod batch_pairs;
 mod cancellation;
 mod chunks;
 mod contract;
@@ -16,7 +17,9 @@ mod finite_differences;
 mod graph;
 mod kinks;
 mod layouts;
+mod matryoshka;
 mod non_finite;
+mod pairs;
 mod parameters;
 mod precision;
 mod reductions;

@@ -117,6 +117,9 @@ fn none_is_finite(of: impl Fn(Options) -> bool) {
 fn infinity_in_a_row_gives_no_finite_value_where_cosines_are_compared() {
     none_is_finite(|options| match options {
         Options::Cosine(_) => true,
+        Options::Pair(_) => options
+            .metric()
+            .is_none_or(|metric| metric == Metric::Cosine),
         Options::Triplet(options) => options.metric == Metric::Cosine,
         Options::InfoNce(options) => options.similarity == Similarity::Cosine,
     });
@@ -125,7 +128,7 @@ fn infinity_in_a_row_gives_no_finite_value_where_cosines_are_compared() {
 #[test]
 fn infinity_in_a_row_gives_no_finite_value_where_distances_are_compared() {
     none_is_finite(
-        |options| matches!(options, Options::Triplet(options) if !matches!(options.metric, Metric::Cosine | Metric::User)),
+        |options| matches!(options.metric(), Some(metric) if !matches!(metric, Metric::Cosine | Metric::User)),
     );
 }
 

@@ -1,7 +1,8 @@
 //! Hyper-parameters and labels out of their range are refused by name, with range and value.
 
 use contrastive::{
-    CosineEmbeddingLoss, Error, InfoNceLoss, Lp, PairLabel, Reduction, TripletMarginLoss, Workspace,
+    AngleLoss, CoSentLoss, ContrastiveLoss, CosineEmbeddingLoss, CosineSimilarityLoss, Error,
+    InfoNceLoss, Lp, PairLabel, Reduction, TripletMarginLoss, Workspace,
 };
 
 /// The refusal of each of `bad`, with the parameter's name, the range and the value in its message.
@@ -90,6 +91,28 @@ fn hyper_parameters_out_of_range_are_refused() {
     let triplet = TripletMarginLoss::new(1.0).unwrap();
     parameter("reduction", range, &not_positive, |z| {
         triplet.with_reduction(Reduction::Over(z))
+    });
+    parameter(
+        "margin",
+        "a positive, finite number",
+        &not_positive,
+        ContrastiveLoss::new,
+    );
+    let contrastive = ContrastiveLoss::new(1.0).unwrap();
+    let range = "a finite number, not negative";
+    parameter("positive margin", range, &negative, |x| {
+        contrastive.with_positive_margin(x)
+    });
+    let scales = [nan, infinite, below, 0.0, -1.0, 1.1e300];
+    let range = "a positive number, at most 1e300";
+    parameter("scale", range, &scales, CoSentLoss::new);
+    parameter("scale", range, &scales, AngleLoss::new);
+    let range = "a positive, finite divisor";
+    parameter("reduction", range, &not_positive, |z| {
+        contrastive.with_reduction(Reduction::Over(z))
+    });
+    parameter("reduction", range, &not_positive, |z| {
+        CosineSimilarityLoss::new().with_reduction(Reduction::Over(z))
     });
     let info_nce = InfoNceLoss::new(1.0).unwrap();
     parameter("reduction", range, &not_positive, |z| {

@@ -109,7 +109,13 @@ fn off_kinks(single: &Problem<f32>) -> bool {
 
 #[test]
 fn row_losses_of_f32_are_those_of_f64_rounded_once() {
-    let options = [list::cosine(), list::triplet()].concat();
+    let options = [
+        list::cosine(),
+        list::triplet(),
+        list::pairs(),
+        list::joint_pairs(),
+    ]
+    .concat();
     for (n, dim) in [(3, 4), (16, 65), (40, 515)] {
         let problems = list::problems(options.clone(), n, dim);
         problems
@@ -192,7 +198,9 @@ proptest! {
 
     #[test]
     fn any_row_loss_of_f32_is_that_of_f64_rounded_once(
-        problem in strategy::problems([list::cosine(), list::triplet()].concat())
+        problem in strategy::problems(
+            [list::cosine(), list::triplet(), list::pairs(), list::joint_pairs()].concat()
+        )
     ) {
         let single = problem.narrow();
         prop_assume!(off_kinks(&single));

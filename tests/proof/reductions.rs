@@ -68,7 +68,7 @@ fn mean_active_is_the_mean_of_the_rows_that_cost_something() {
 
 #[test]
 fn weights_of_one_change_nothing() {
-    for problem in list::problems(list::all(), 5, 6) {
+    for problem in list::problems(list::every(), 5, 6) {
         let weighted = Problem {
             weights: Some(Array1::ones(5)),
             ..problem.clone()
@@ -196,7 +196,7 @@ fn shards_over_the_whole_batch_add_up_to_it() {
 
 #[test]
 fn empty_batch_sums_to_zero_with_zero_gradient() {
-    for options in list::all() {
+    for options in list::every() {
         for reduction in [Reduction::Sum, Reduction::Over(8.0)] {
             let problem = Problem::new(options, 0, 6, 3).reduced(reduction);
             let solved = problem.solve();

@@ -11,7 +11,7 @@ const ROUNDING: f64 = 2e-14;
 fn scale(problem: &Problem<f64>) -> f64 {
     match problem.options {
         Options::Cosine(_) => 1.0,
-        Options::Triplet(_) => largest(&naive::rows(problem)).max(10.0),
+        Options::Triplet(_) | Options::Pair(_) => largest(&naive::rows(problem)).max(10.0),
         Options::InfoNce(options) => (0..problem.rows())
             .map(|i| {
                 let (others, positive) = naive::scores(problem, options, i);
@@ -21,7 +21,7 @@ fn scale(problem: &Problem<f64>) -> f64 {
     }
 }
 
-fn agrees_with_the_formula(problem: &Problem<f64>) {
+pub(crate) fn agrees_with_the_formula(problem: &Problem<f64>) {
     let (found, rows) = (problem.solve(), naive::rows(problem));
     let tolerance = ROUNDING * scale(problem);
     for (i, (found, expected)) in found.rows.iter().zip(&rows).enumerate() {
@@ -44,7 +44,7 @@ fn agrees_with_the_formula(problem: &Problem<f64>) {
 #[test]
 fn every_option_has_the_value_of_its_formula() {
     for (n, dim) in [(1, 1), (2, 3), (7, 33), (16, 64)] {
-        list::problems(list::all(), n, dim)
+        list::problems(list::every(), n, dim)
             .iter()
             .for_each(agrees_with_the_formula);
     }
@@ -68,7 +68,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
-    fn any_batch_has_the_value_of_the_formula(problem in strategy::problems(list::all())) {
+    fn any_batch_has_the_value_of_the_formula(problem in strategy::problems(list::every())) {
         prop_assume!(naive::clearance(&problem) > ROUNDING);
         agrees_with_the_formula(&problem);
     }

@@ -151,12 +151,12 @@ fn triplet<A: Scalar, D: Distance<A>>(
     loss.evaluate(input, want, workspace)
 }
 
-fn exactly<T, const N: usize>(parts: Vec<T>) -> [T; N] {
+pub(super) fn exactly<T, const N: usize>(parts: Vec<T>) -> [T; N] {
     let count = parts.len();
     parts.try_into().unwrap_or_else(|_| panic!("{count} parts"))
 }
 
-fn matrix<'a, A>(part: &ArrayViewD<'a, A>) -> ArrayView2<'a, A> {
+pub(super) fn matrix<'a, A>(part: &ArrayViewD<'a, A>) -> ArrayView2<'a, A> {
     part.clone().into_dimensionality::<Ix2>().expect("two axes")
 }
 
@@ -166,7 +166,7 @@ fn cube<'a, A>(part: &ArrayViewD<'a, A>) -> ArrayView3<'a, A> {
         .expect("three axes")
 }
 
-fn matrix_mut<A>(part: ArrayViewMutD<'_, A>) -> ArrayViewMut2<'_, A> {
+pub(super) fn matrix_mut<A>(part: ArrayViewMutD<'_, A>) -> ArrayViewMut2<'_, A> {
     part.into_dimensionality::<Ix2>().expect("two axes")
 }
 

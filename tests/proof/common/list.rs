@@ -3,7 +3,10 @@
 use contrastive::{Reduction, Similarity};
 
 use super::naive;
-use super::{CosineOptions, InfoNceOptions, Metric, Options, Positives, Problem, TripletOptions};
+use super::{
+    ContrastiveOptions, CosineOptions, InfoNceOptions, Metric, Options, PairOptions, Positives,
+    Problem, TripletOptions,
+};
 
 pub(crate) fn cosine() -> Vec<Options> {
     let mut list = Vec::new();
@@ -79,8 +82,68 @@ pub(crate) fn info_nce() -> Vec<Options> {
     list
 }
 
+fn contrastive(hard_pairs: bool) -> Vec<Options> {
+    let mut list = Vec::new();
+    for metric in metrics() {
+        let (margin, positive_margin) = match metric {
+            Metric::Cosine => (0.9, 0.3),
+            _ => (3.0, 1.0),
+        };
+        for linear in [false, true] {
+            for positive_margin in [0.0, positive_margin] {
+                list.push(Options::Pair(PairOptions::Contrastive(
+                    ContrastiveOptions {
+                        margin,
+                        positive_margin,
+                        linear,
+                        hard_pairs,
+                        metric,
+                    },
+                )));
+            }
+        }
+    }
+    list
+}
+
+/// The losses of pairs whose rows are independent.
+pub(crate) fn pairs() -> Vec<Options> {
+    let mut list = contrastive(false);
+    // Twice, so that the lists' turns of weights and reductions give it some of each.
+    list.extend([Options::Pair(PairOptions::CosineSimilarity); 2]);
+    list
+}
+
+/// The losses of pairs in which a pair's loss depends on the others.
+pub(crate) fn joint_pairs() -> Vec<Options> {
+    [contrastive(true), ranked()].concat()
+}
+
+/// The losses of pairs that rank them.
+pub(crate) fn ranked() -> Vec<Options> {
+    // Cosines differ by 2 at most, the other distances of these rows by up to a hundred.
+    let (narrow, wide) = ([0.3, 5.0], [0.02, 0.3]);
+    let mut list: Vec<_> = narrow
+        .map(|scale| Options::Pair(PairOptions::Angle { scale }))
+        .into();
+    for metric in metrics() {
+        let scales = if metric == Metric::Cosine {
+            narrow
+        } else {
+            wide
+        };
+        list.extend(scales.map(|scale| Options::Pair(PairOptions::CoSent { scale, metric })));
+    }
+    list
+}
+
+/// Every loss whose rows are independent.
 pub(crate) fn all() -> Vec<Options> {
-    [cosine(), triplet(), info_nce()].concat()
+    [cosine(), triplet(), info_nce(), pairs()].concat()
+}
+
+pub(crate) fn every() -> Vec<Options> {
+    [all(), joint_pairs()].concat()
 }
 
 /// One problem for each of the options, all of the same size, with reductions and weights in turn, off every kink.

@@ -18,12 +18,14 @@ pub(crate) mod layout;
 pub(crate) mod list;
 pub(crate) mod naive;
 pub(crate) mod options;
+pub(crate) mod pairs;
 pub(crate) mod problem;
 pub(crate) mod random;
 pub(crate) mod strategy;
 
 pub(crate) use options::{
-    CosineOptions, InfoNceOptions, Metric, Options, Positives, TripletOptions,
+    ContrastiveOptions, CosineOptions, InfoNceOptions, Metric, Options, PairOptions, Positives,
+    TripletOptions,
 };
 pub(crate) use problem::{Outcome, Problem, Views, Wanted};
 

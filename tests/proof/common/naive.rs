@@ -4,6 +4,7 @@ use contrastive::{PairLabel, Reduction, Similarity};
 use ndarray::ArrayD;
 
 use super::options::UserDistance;
+use super::pairs;
 use super::{CosineOptions, InfoNceOptions, Metric, Options, Problem, TripletOptions};
 
 /// A problem that is this far from every kink (a hinge, a tie, a zero of |x|) does not reach one within the steps of finite differences.
@@ -11,6 +12,11 @@ pub(crate) const CLEAR: f64 = 1e-3;
 
 /// L = Σ wᵢ ℓᵢ / Z
 pub(crate) fn value(problem: &Problem<f64>) -> f64 {
+    if let Options::Pair(options) = problem.options
+        && problem.options.ranks()
+    {
+        return pairs::ranked(problem, options);
+    }
     let losses = rows(problem);
     let weight = |i: usize| problem.weights.as_ref().map_or(1.0, |weights| weights[i]);
     let (mut sum, mut all, mut active) = (0.0, 0.0, 0.0);
@@ -53,6 +59,7 @@ fn row(problem: &Problem<f64>, i: usize, clearance: &mut f64) -> f64 {
         Options::Cosine(options) => cosine_row(problem, options, i, clearance),
         Options::Triplet(options) => triplet_row(problem, options, i, clearance),
         Options::InfoNce(options) => info_nce_row(problem, options, i),
+        Options::Pair(options) => pairs::row(problem, options, i, clearance),
     }
 }
 
@@ -114,7 +121,7 @@ fn triplet_row(
     sum / options.negatives as f64
 }
 
-fn distance(metric: Metric, x: &[f64], y: &[f64], clearance: &mut f64) -> f64 {
+pub(crate) fn distance(metric: Metric, x: &[f64], y: &[f64], clearance: &mut f64) -> f64 {
     let pairs = || x.iter().zip(y);
     match metric {
         Metric::Lp { p, epsilon } => {
@@ -217,7 +224,7 @@ pub(crate) fn cosine(x: &[f64], y: &[f64], epsilon: f64) -> f64 {
     if norms == 0.0 { 0.0 } else { dot(x, y) / norms }
 }
 
-fn near(clearance: &mut f64, kink: f64) {
+pub(crate) fn near(clearance: &mut f64, kink: f64) {
     *clearance = clearance.min(kink.abs());
 }
 

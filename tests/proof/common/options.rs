@@ -7,6 +7,7 @@ pub(crate) enum Options {
     Cosine(CosineOptions),
     Triplet(TripletOptions),
     InfoNce(InfoNceOptions),
+    Pair(PairOptions),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +25,24 @@ pub(crate) struct TripletOptions {
     pub(crate) metric: Metric,
     /// K
     pub(crate) negatives: usize,
+}
+
+/// The losses that take pairs as [`contrastive::PairInput`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PairOptions {
+    CosineSimilarity,
+    Contrastive(ContrastiveOptions),
+    CoSent { scale: f64, metric: Metric },
+    Angle { scale: f64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ContrastiveOptions {
+    pub(crate) margin: f64,
+    pub(crate) positive_margin: f64,
+    pub(crate) linear: bool,
+    pub(crate) hard_pairs: bool,
+    pub(crate) metric: Metric,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,10 +75,30 @@ pub(crate) enum Positives {
 }
 
 impl Options {
+    /// Whether the loss is one number for the whole batch, without row losses and reductions.
+    pub(crate) fn ranks(self) -> bool {
+        matches!(
+            self,
+            Self::Pair(PairOptions::CoSent { .. } | PairOptions::Angle { .. })
+        )
+    }
+
+    /// The distance, if it is one of choice.
+    pub(crate) fn metric(self) -> Option<Metric> {
+        match self {
+            Self::Triplet(TripletOptions { metric, .. })
+            | Self::Pair(
+                PairOptions::Contrastive(ContrastiveOptions { metric, .. })
+                | PairOptions::CoSent { metric, .. },
+            ) => Some(metric),
+            _ => None,
+        }
+    }
+
     /// The name of each part, as the API has it.
     pub(crate) fn part_names(self) -> Vec<&'static str> {
         match self {
-            Self::Cosine(_) => vec!["x", "y"],
+            Self::Cosine(_) | Self::Pair(_) => vec!["x", "y"],
             Self::Triplet(_) => vec!["anchor", "positive", "negatives"],
             Self::InfoNce(options) => {
                 let mut names = vec!["queries", "documents"];

@@ -82,7 +82,7 @@ impl Problem<f64> {
         let mut random = Random::new(seed);
         let mut targets = Array1::zeros(0);
         let mut parts = match options {
-            Options::Cosine(_) => vec![vec![n, dim]; 2],
+            Options::Cosine(_) | Options::Pair(_) => vec![vec![n, dim]; 2],
             Options::Triplet(options) => {
                 vec![vec![n, dim], vec![n, dim], vec![n, options.negatives, dim]]
             }
@@ -108,8 +108,7 @@ impl Problem<f64> {
         .enumerate()
         .map(|(part, shape)| random.rows(&shape, part))
         .collect::<Vec<_>>();
-        let tied = |metric| matches!(metric, Metric::Lp { p, .. } if p == f64::INFINITY);
-        if matches!(options, Options::Triplet(options) if tied(options.metric)) {
+        if matches!(options.metric(), Some(Metric::Lp { p, .. }) if p == f64::INFINITY) {
             parts[1..]
                 .iter_mut()
                 .for_each(|part| random.plant_peaks(part));
@@ -137,7 +136,8 @@ impl Problem<f64> {
     /// Weights between 1/4 and 5/4, some of them 0; some negative where the reduction takes such.
     pub(crate) fn weighted(mut self, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let signed = matches!(self.reduction, Reduction::Sum | Reduction::Over(_));
+        let signed =
+            matches!(self.reduction, Reduction::Sum | Reduction::Over(_)) && !self.options.ranks();
         self.weights = Some(Array1::from_shape_fn(self.rows(), |_| {
             let weight = if random.below(5) == 0 {
                 0.0
@@ -242,6 +242,7 @@ impl<A: Scalar> Problem<A> {
             Options::Cosine(options) => self.cosine(options, views, wanted, workspace),
             Options::Triplet(options) => self.triplet(options, views, wanted, workspace),
             Options::InfoNce(options) => self.info_nce(options, views, wanted, workspace),
+            Options::Pair(options) => self.pair(options, views, wanted, workspace),
         }
     }
 }

@@ -1,0 +1,273 @@
+//! Distances of a panel of anchors to all candidates, from one matrix product, and from the rows themselves where that has lost digits.
+//!
+//! d² = ‖x‖² + ‖y‖² − 2x·y cancels where the rows are near each other. Below 1/64 of ‖x‖² + ‖y‖² (1 − cos below 1/64) a distance
+//! is measured from the rows, so none has lost more than six bits to cancellation. So are all distances of rows whose squared norm is
+//! zero, not finite, or out of the range where products neither overflow nor lose digits to underflow.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use crate::blocks::{Threads, Units, for_each};
+use crate::distance::{CosineDistance, Lp, Metric, Slope, SquaredEuclidean};
+use crate::gemm::{Write, product};
+use crate::kernels::dot;
+use crate::rows::contiguous;
+use crate::scalar::Scalar;
+use crate::simd::{Isa, Kernel, dispatch};
+use crate::wide::Real;
+
+/// The distance between two rows of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BatchDistance {
+    /// ‖x − y‖, with gradient 0 at distance 0.
+    #[default]
+    Euclidean,
+    /// ‖x − y‖²
+    SquaredEuclidean,
+    /// 1 − cos(x, y); 1 and without gradient if a row is zero.
+    Cosine,
+}
+
+impl BatchDistance {
+    /// The distance of two rows, NaN where it is infinite because a row is, and what its gradient needs besides them.
+    #[inline(always)]
+    pub(super) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+        let (distance, slope) = match self {
+            Self::Euclidean => Lp::euclidean().measure::<I>(x, y),
+            Self::SquaredEuclidean => SquaredEuclidean.measure::<I>(x, y),
+            Self::Cosine => CosineDistance.measure::<I>(x, y),
+        };
+        let finite = distance.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
+        (if finite { distance } else { f64::NAN }, slope)
+    }
+}
+
+/// Below this share of ‖x‖² + ‖y‖² a squared distance, and below this a cosine distance, is measured from the rows.
+const NEAR: f64 = 1.0 / 64.0;
+
+/// One side of the products: anchors or candidates.
+pub(super) struct Side<'a, A> {
+    pub(super) rows: ArrayView2<'a, A>,
+    /// ‖row‖², or NaN where products of the row can't be trusted.
+    squares: Vec<f64>,
+    pub(super) distance: BatchDistance,
+}
+
+impl<'a, A: Scalar> Side<'a, A> {
+    pub(super) fn new(rows: ArrayView2<'a, A>, distance: BatchDistance) -> Self {
+        let mut squares = vec![0.0; rows.nrows()];
+        let work = Units {
+            slice: &mut squares,
+            len: 1,
+        };
+        let threads = Threads::for_nanoseconds(rows.len() as f64 / 8.0);
+        for_each(threads, rows.nrows(), 256, work, &|first, _, out| {
+            dispatch(Squares {
+                rows,
+                first,
+                out: out.slice,
+            });
+        });
+        Self {
+            rows,
+            squares,
+            distance,
+        }
+    }
+
+    /// Whether products of a row can be trusted.
+    pub(super) fn plain(&self, row: usize) -> bool {
+        !self.squares[row].is_nan()
+    }
+
+    /// What a row is multiplied with before products are taken: 1/‖row‖ for cosines; 0 for a row that is not plain.
+    pub(super) fn factor(&self, row: usize) -> f64 {
+        match self.distance {
+            _ if !self.plain(row) => 0.0,
+            BatchDistance::Cosine => 1.0 / self.squares[row].sqrt(),
+            _ => 1.0,
+        }
+    }
+
+    /// ‖row‖²; NaN for a row that is not plain.
+    pub(super) fn square(&self, row: usize) -> f64 {
+        self.squares[row]
+    }
+
+    /// What a candidate's row puts into a distance besides its products: ‖y‖², or 1/‖y‖ for cosines.
+    pub(super) fn candidate_terms(&self) -> Vec<A> {
+        let term = |&square: &f64| match self.distance {
+            BatchDistance::Cosine => A::narrow(1.0 / square.sqrt()),
+            _ => A::narrow(square),
+        };
+        self.squares.iter().map(term).collect()
+    }
+
+    /// Likewise for a panel of anchors: ‖x‖², or the 1 of 1 − cos.
+    fn anchor_terms(&self, rows: Range<usize>) -> Vec<A> {
+        let mut terms = vec![A::zero(); A::PANEL];
+        for (term, square) in terms.iter_mut().zip(&self.squares[rows]) {
+            *term = match self.distance {
+                BatchDistance::Cosine => A::narrow(1.0 + 0.0 * square),
+                _ => A::narrow(*square),
+            };
+        }
+        terms
+    }
+
+    /// Rows as a panel `[dim, lane]`, times their factors; lanes without a row are zero.
+    fn panel(&self, rows: Range<usize>) -> Vec<A> {
+        let mut panel = vec![A::zero(); self.rows.ncols() * A::PANEL];
+        for (lane, row) in rows.enumerate() {
+            let factor = self.factor(row);
+            if factor == 0.0 {
+                continue;
+            }
+            for (to, &x) in panel.chunks_exact_mut(A::PANEL).zip(self.rows.row(row)) {
+                to[lane] = A::narrow(x.wide() * factor);
+            }
+        }
+        panel
+    }
+}
+
+struct Squares<'a, 'o, A> {
+    rows: ArrayView2<'a, A>,
+    first: usize,
+    out: &'o mut [f64],
+}
+
+impl<A: Scalar> Kernel for Squares<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let epsilon = A::epsilon().wide();
+        let trusted = A::min_positive_value().wide() / (epsilon * epsilon)
+            ..A::max_value().wide() * (epsilon * epsilon);
+        let mut spare = Vec::new();
+        for (row, out) in self.out.iter_mut().enumerate() {
+            let row = contiguous(self.rows.row(self.first + row), &mut spare);
+            let square = dot::<A, I>(row, row).value();
+            *out = if trusted.contains(&square) {
+                square
+            } else {
+                f64::NAN
+            };
+        }
+    }
+}
+
+/// The distances of a panel of anchors to all candidates, anchor by anchor, `[anchor, candidate]`; NaN where they are to be measured.
+pub(super) fn panel_distances<A: Scalar>(
+    anchors: &Side<'_, A>,
+    rows: Range<usize>,
+    candidates: &Side<'_, A>,
+    candidate_terms: &[A],
+) -> Vec<A> {
+    let m = candidates.rows.nrows();
+    let mut tile = vec![A::zero(); m * A::PANEL];
+    let panel = anchors.panel(rows.clone());
+    let view = ArrayViewMut2::from_shape((m, A::PANEL), &mut tile).expect("as long as its shape");
+    product(candidates.rows, &panel, view, Write::Set);
+    let mut distances = vec![A::zero(); m * rows.len()];
+    dispatch(Convert {
+        distance: anchors.distance,
+        anchor_terms: &anchors.anchor_terms(rows),
+        candidate_terms,
+        tile: &mut tile,
+    });
+    dispatch(Turn {
+        tile: &tile,
+        out: &mut distances,
+        len: m,
+    });
+    distances
+}
+
+/// Products into distances, in place.
+struct Convert<'t, A> {
+    distance: BatchDistance,
+    anchor_terms: &'t [A],
+    candidate_terms: &'t [A],
+    tile: &'t mut [A],
+}
+
+impl<A: Scalar> Convert<'_, A> {
+    #[inline(always)]
+    fn each(&mut self, distance: impl Fn(A, A, A) -> A) {
+        let rows = self.tile.chunks_exact_mut(A::PANEL);
+        for (row, &y) in rows.zip(self.candidate_terms) {
+            for (xy, &x) in row.iter_mut().zip(self.anchor_terms) {
+                *xy = distance(x, y, *xy);
+            }
+        }
+    }
+}
+
+impl<A: Scalar> Kernel for Convert<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(mut self) {
+        let (near, two) = (A::narrow(NEAR), A::one() + A::one());
+        // A comparison with NaN is false, so what can't be trusted ends up NaN as well.
+        let square = |xx: A, yy: A, xy: A| {
+            let (sum, square) = (xx + yy, xx + yy - two * xy);
+            if square >= near * sum {
+                square
+            } else {
+                A::nan()
+            }
+        };
+        match self.distance {
+            BatchDistance::Euclidean => self.each(|xx, yy, xy| square(xx, yy, xy).sqrt()),
+            BatchDistance::SquaredEuclidean => self.each(square),
+            BatchDistance::Cosine => self.each(|one, per_norm, xy| {
+                let distance = one - per_norm * xy;
+                if distance >= near { distance } else { A::nan() }
+            }),
+        }
+    }
+}
+
+/// A tile `[candidate, lane]` into rows `[lane, candidate]` of `len`.
+struct Turn<'t, A> {
+    tile: &'t [A],
+    out: &'t mut [A],
+    len: usize,
+}
+
+/// The side of a square that is turned at once, in registers.
+const SQUARE: usize = 8;
+
+impl<A: Scalar> Kernel for Turn<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self { tile, out, len } = self;
+        let lanes = out.len() / len.max(1);
+        let whole = (len - len % SQUARE, lanes - lanes % SQUARE);
+        for start in (0..whole.0).step_by(SQUARE) {
+            for first in (0..whole.1).step_by(SQUARE) {
+                let square: [[A; SQUARE]; SQUARE] = std::array::from_fn(|row| {
+                    let from = &tile[(start + row) * A::PANEL + first..][..SQUARE];
+                    std::array::from_fn(|lane| from[lane])
+                });
+                for lane in 0..SQUARE {
+                    let row: [A; SQUARE] = std::array::from_fn(|row| square[row][lane]);
+                    out[(first + lane) * len + start..][..SQUARE].copy_from_slice(&row);
+                }
+            }
+        }
+        for lane in 0..lanes {
+            let rest = if lane < whole.1 { whole.0 } else { 0 };
+            for row in rest..len {
+                out[lane * len + row] = tile[row * A::PANEL + lane];
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The pass over the anchors: distances, triplets, losses, and what each distance weighs in the loss.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView1, ArrayViewMut1};
+
+use super::all::{AllTriplets, Hinge, soft, softplus};
+use super::distances::{BatchDistance, Side, panel_distances};
+use super::groups::Groups;
+use super::measure::{Measure, MeasureSome};
+use super::select::{Chosen, Neighbours};
+use super::totals::{Outcome, Totals};
+use super::weights::{Pull, Sink};
+use super::{BatchTripletLoss, Triplet, TripletMining, sampling};
+use crate::blocks::{Threads, Units, map_merge};
+use crate::distance::{CosineDistance, Distance};
+use crate::scalar::Scalar;
+use crate::simd::dispatch;
+
+/// The batch, ready for the pass.
+pub(super) struct Pass<'p, 'a, A> {
+    pub(super) loss: &'p BatchTripletLoss,
+    pub(super) anchors: &'p Side<'a, A>,
+    pub(super) candidates: &'p Side<'a, A>,
+    pub(super) candidate_terms: &'p [A],
+    pub(super) groups: &'p Groups,
+    pub(super) weights: Option<ArrayView1<'a, A>>,
+    /// Whether triplets are so many that their distances are taken as the product gives them, and weights are kept in a matrix. Otherwise
+    /// they are measured from the rows, and weights are listed.
+    pub(super) many: bool,
+    pub(super) gradient: bool,
+    pub(super) listing: bool,
+}
+
+/// The weights of some anchors, `[anchor, candidate]`, and the row losses of the same.
+type Written<'w, A> = (Option<Units<'w, A>>, Option<ArrayViewMut1<'w, A>>);
+
+impl<A: Scalar> Pass<'_, '_, A> {
+    /// All anchors. `weights` `[n, m]` receives what each distance weighs, divided by it for the Euclidean distance and doubled for its square:
+    /// the factor of the difference of the rows in the gradient.
+    pub(super) fn run(
+        &self,
+        weights: Option<&mut [A]>,
+        rows: Option<ArrayViewMut1<'_, A>>,
+    ) -> Totals {
+        let (n, dim) = self.anchors.rows.dim();
+        let m = self.candidates.rows.nrows();
+        /// Of a multiply-add in a product, on one thread.
+        const NANOSECONDS: f64 = 0.02;
+        let threads = Threads::for_nanoseconds((n * m) as f64 * dim as f64 * NANOSECONDS);
+        let weights = weights.map(|slice| Units { slice, len: m });
+        let leaf =
+            |first, count, written: Written<'_, A>| self.panel(first..first + count, written);
+        map_merge(threads, n, A::PANEL, (weights, rows), &leaf, &Totals::merge)
+    }
+
+    fn panel(&self, anchors: Range<usize>, (weights, mut rows): Written<'_, A>) -> Totals {
+        let mut totals = Totals::default();
+        let m = self.candidates.rows.nrows();
+        let mut weights = weights.map(|weights| weights.slice);
+        if let Some(weights) = &mut weights {
+            weights.fill(A::zero());
+        }
+        let (candidates, terms) = (self.candidates, self.candidate_terms);
+        let mut distances = if anchors.clone().any(|anchor| self.takes_part(anchor)) {
+            panel_distances(self.anchors, anchors.clone(), candidates, terms)
+        } else {
+            Vec::new()
+        };
+        let mut near = Vec::new();
+        for (lane, anchor) in anchors.enumerate() {
+            let mut outcome = Outcome::default();
+            if self.takes_part(anchor) {
+                let weights = weights
+                    .as_mut()
+                    .map(|weights| &mut weights[lane * m..][..m]);
+                let distances = &mut distances[lane * m..][..m];
+                outcome = self.anchor(anchor, distances, weights, &mut near, &mut totals);
+            }
+            totals.plus(outcome, self.weight(anchor), self.loss.per_anchor);
+            if let Some(rows) = &mut rows {
+                rows[lane] = A::narrow(outcome.row(self.loss.per_anchor));
+            }
+        }
+        totals
+    }
+
+    fn weight(&self, anchor: usize) -> f64 {
+        self.weights.map_or(1.0, |weights| weights[anchor].wide())
+    }
+
+    fn takes_part(&self, anchor: usize) -> bool {
+        let groups = self.groups;
+        self.weight(anchor) != 0.0 && groups.positives(anchor) > 0 && groups.negatives(anchor) > 0
+    }
+
+    fn anchor(
+        &self,
+        anchor: usize,
+        distances: &mut [A],
+        weights: Option<&mut [A]>,
+        near: &mut Vec<u32>,
+        totals: &mut Totals,
+    ) -> Outcome {
+        near.clear();
+        let itself = self.groups.itself(anchor);
+        let poison = dispatch(Measure {
+            anchors: self.anchors,
+            candidates: self.candidates,
+            anchor,
+            itself,
+            distances: &mut *distances,
+            near: &mut *near,
+        });
+        if let Some(candidate) = poison {
+            return self.poisoned(anchor, candidate, totals);
+        }
+        let mut neighbours = Neighbours::new(distances, self.groups.same(anchor), itself);
+        let listed = totals.pulls.len();
+        let mut sink = Sink {
+            anchor,
+            weight: self.weight(anchor),
+            weights,
+            pulls: &mut totals.pulls,
+            wanted: self.gradient,
+        };
+        let outcome = match self.loss.strategy {
+            TripletMining::BatchAll => self.all(anchor, &neighbours, &mut sink, &mut totals.list),
+            strategy => {
+                let cosine = |row, distance| self.cosine(anchor, row, distance);
+                let setting = sampling::Setting {
+                    anchor,
+                    dim: self.anchors.rows.ncols(),
+                    cosine: &cosine,
+                };
+                let chosen = neighbours.choose(strategy, &setting);
+                self.chosen(anchor, &chosen, &mut sink, &mut totals.list)
+            }
+        };
+        sink.settle(listed, self.loss.distance, distances, near);
+        outcome
+    }
+
+    /// An anchor with a distance that is NaN: its loss and gradient are, too.
+    fn poisoned(&self, anchor: usize, candidate: u32, totals: &mut Totals) -> Outcome {
+        if self.gradient {
+            totals.pulls.push(Pull {
+                anchor: anchor as u32,
+                candidate,
+                weight: f64::NAN,
+            });
+        }
+        Outcome {
+            loss: f64::NAN,
+            triplets: 1.0,
+            active: 1.0,
+            poisoned: true,
+            ..Outcome::default()
+        }
+    }
+
+    /// The triplets that a strategy chose.
+    fn chosen(
+        &self,
+        anchor: usize,
+        chosen: &[Chosen<A>],
+        sink: &mut Sink<'_, A>,
+        list: &mut Vec<Triplet>,
+    ) -> Outcome {
+        let measured = self.distances_of(anchor, chosen);
+        let mut outcome = Outcome {
+            triplets: chosen.len() as f64,
+            ..Outcome::default()
+        };
+        let share = self.share(outcome.triplets);
+        for (chosen, distances) in chosen.iter().zip(measured.chunks_exact(2)) {
+            let excess = self.loss.margin + (distances[0] - distances[1]);
+            let (loss, slope) = if self.loss.soft {
+                softplus(excess)
+            } else if excess <= 0.0 {
+                (0.0, 0.0)
+            } else {
+                (excess, 1.0)
+            };
+            outcome.loss += loss;
+            outcome.active += if loss == 0.0 { 0.0 } else { 1.0 };
+            outcome.distances[0] += distances[0];
+            outcome.distances[1] += distances[1];
+            sink.pull(chosen.positive.row, slope * share);
+            sink.pull(chosen.negative.row, -slope * share);
+        }
+        if self.listing {
+            list.extend(chosen.iter().map(|chosen| Triplet {
+                anchor,
+                positive: chosen.positive.row as usize,
+                negative: chosen.negative.row as usize,
+            }));
+        }
+        outcome
+    }
+
+    /// d⁺ and d⁻ of each triplet in turn.
+    fn distances_of(&self, anchor: usize, chosen: &[Chosen<A>]) -> Vec<f64> {
+        if self.many {
+            let pairs = chosen.iter().flat_map(|c| [c.positive, c.negative]);
+            return pairs.map(|candidate| candidate.distance.wide()).collect();
+        }
+        let some: Vec<u32> = chosen
+            .iter()
+            .flat_map(|chosen| [chosen.positive.row, chosen.negative.row])
+            .collect();
+        let mut out = Vec::with_capacity(some.len());
+        dispatch(MeasureSome {
+            anchors: self.anchors,
+            candidates: self.candidates,
+            anchor,
+            some: &some,
+            out: &mut out,
+        });
+        out
+    }
+
+    /// All triplets of an anchor.
+    fn all(
+        &self,
+        anchor: usize,
+        neighbours: &Neighbours<'_, A>,
+        sink: &mut Sink<'_, A>,
+        list: &mut Vec<Triplet>,
+    ) -> Outcome {
+        let margin = self.loss.margin;
+        let AllTriplets {
+            loss,
+            active,
+            pulls,
+            pushes,
+        } = if self.loss.soft {
+            soft(neighbours, margin)
+        } else {
+            dispatch(Hinge { neighbours, margin })
+        };
+        let (positives, negatives) = (&neighbours.positives, &neighbours.negatives);
+        let counts = [positives.len() as f64, negatives.len() as f64];
+        let triplets = counts[0] * counts[1];
+        let share = self.share(triplets);
+        for (positive, pull) in positives.iter().zip(&pulls) {
+            sink.pull(positive.row, pull.wide() * share);
+        }
+        sink.push_negatives(neighbours.same, &pushes, share);
+        if self.listing {
+            list_active(
+                anchor,
+                neighbours,
+                (!self.loss.soft).then_some(margin),
+                list,
+            );
+        }
+        let near: f64 = positives.iter().map(|x| x.distance.wide()).sum();
+        let far: f64 = negatives.iter().map(|x| x.wide()).sum();
+        Outcome {
+            loss,
+            triplets,
+            active,
+            distances: [near * counts[1], far * counts[0]],
+            poisoned: false,
+        }
+    }
+
+    /// What a triplet weighs among the anchor's.
+    fn share(&self, triplets: f64) -> f64 {
+        if self.loss.per_anchor {
+            1.0 / triplets
+        } else {
+            1.0
+        }
+    }
+
+    /// The cosine of an anchor and a candidate, from their distance where that has the digits.
+    fn cosine(&self, anchor: usize, row: u32, distance: f64) -> f64 {
+        let candidate = row as usize;
+        let squares = [
+            self.anchors.square(anchor),
+            self.candidates.square(candidate),
+        ];
+        if squares.iter().any(|square| square.is_nan()) {
+            let x = self.anchors.rows.row(anchor).to_vec();
+            let y = self.candidates.rows.row(candidate).to_vec();
+            return 1.0 - CosineDistance.distance(&x, &y);
+        }
+        let square = match self.loss.distance {
+            BatchDistance::Cosine => return 1.0 - distance,
+            BatchDistance::Euclidean => distance * distance,
+            BatchDistance::SquaredEuclidean => distance,
+        };
+        let norms = squares[0].sqrt() * squares[1].sqrt();
+        0.5 * (squares[0] + squares[1] - square) / norms
+    }
+}
+
+/// The triplets of an anchor whose loss is not zero: all of them without a margin, which the soft form has none of in this sense.
+fn list_active<A: Scalar>(
+    anchor: usize,
+    neighbours: &Neighbours<'_, A>,
+    margin: Option<f64>,
+    list: &mut Vec<Triplet>,
+) {
+    for positive in &neighbours.positives {
+        let threshold = margin.map(|margin| A::narrow(positive.distance.wide() + margin));
+        for (index, &x) in neighbours.negatives.iter().enumerate() {
+            if threshold.is_none_or(|threshold| x < threshold) {
+                list.push(Triplet {
+                    anchor,
+                    positive: positive.row as usize,
+                    negative: neighbours.negative(index).row as usize,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The pass over all pairs of a batch: a block of rows against all rows, twice each pair, so that every gradient row has one writer.
+
+use ndarray::{ArrayViewMut1, ArrayViewMut2, Axis};
+
+use super::batch::{BatchContrastiveInput, kind};
+use super::contrastive::{ContrastiveLoss, ContrastiveReport};
+use super::hard::{Hardness, Spread};
+use super::pass::{Measure, Term};
+use crate::blocks::{Split, Threads, map_merge};
+use crate::distance::{BothGradients, Chosen, Distance, Side, Slope};
+use crate::kernels::Groups;
+use crate::label::PairLabel;
+use crate::reduction::Sum;
+use crate::scalar::Scalar;
+use crate::simd::{Isa, Kernel, dispatch};
+use crate::store::{Stores, Wide, add_to, write_row};
+
+/// Rows of a block. Another row is read once for all of them.
+const BLOCK: usize = 8;
+
+/// The loss of all pairs of a batch, bound to its input, whose rows are contiguous.
+pub(super) struct AllPairs<'a, A: Scalar> {
+    pub(super) loss: &'a ContrastiveLoss<&'a dyn Distance<A>>,
+    pub(super) distance: Chosen<'a, A>,
+    pub(super) input: BatchContrastiveInput<'a, A>,
+    pub(super) hardness: Hardness,
+    /// What the losses of matches and of others are multiplied by in the gradient.
+    pub(super) scales: [f64; 2],
+}
+
+/// Sums over pairs; arrays of two are of matches and of others.
+#[derive(Clone, Copy)]
+pub(super) struct Sums {
+    losses: [Sum; 2],
+    active: [Sum; 2],
+    active_pairs: f64,
+    tally: [f64; 4],
+    spread: Spread,
+}
+
+impl Sums {
+    const NONE: Self = Self {
+        losses: [Sum::ZERO; 2],
+        active: [Sum::ZERO; 2],
+        active_pairs: 0.0,
+        tally: [0.0; 4],
+        spread: Spread::NONE,
+    };
+
+    fn add(&mut self, label: PairLabel, distance: f64, weight: f64, term: Term) {
+        let kind = kind(label);
+        // A pair of weight zero does not take part, not even with a NaN.
+        if weight != 0.0 {
+            self.losses[kind] = self.losses[kind].plus(weight * term.loss);
+            self.spread = self.spread.plus(label, distance);
+        }
+        if term.loss != 0.0 {
+            self.active[kind] = self.active[kind].plus(weight);
+            self.active_pairs += 1.0;
+        }
+        for (sum, x) in self.tally.iter_mut().zip(term.tally) {
+            *sum += x;
+        }
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        for kind in 0..2 {
+            self.losses[kind] = self.losses[kind].merge(other.losses[kind]);
+            self.active[kind] = self.active[kind].merge(other.active[kind]);
+        }
+        self.active_pairs += other.active_pairs;
+        for (sum, x) in self.tally.iter_mut().zip(other.tally) {
+            *sum += x;
+        }
+        self.spread = self.spread.merge(other.spread);
+        self
+    }
+
+    pub(super) fn hardness(&self) -> Hardness {
+        self.spread.hardness()
+    }
+
+    pub(super) fn active_weights(&self) -> [f64; 2] {
+        self.active.map(Sum::value)
+    }
+
+    pub(super) fn report(&self) -> ContrastiveReport {
+        ContrastiveReport::new(self.active_pairs, self.tally)
+    }
+
+    pub(super) fn value(&self, scales: [f64; 2]) -> f64 {
+        let scaled = |kind: usize| {
+            if scales[kind] == 0.0 {
+                0.0
+            } else {
+                self.losses[kind].value() * scales[kind]
+            }
+        };
+        scaled(0) + scaled(1)
+    }
+}
+
+/// The losses of the pairs (i, j > i) of rows from `first` on, of `n`.
+struct PairRows<'r, A> {
+    losses: ArrayViewMut1<'r, A>,
+    first: usize,
+    n: usize,
+}
+
+impl<A> PairRows<'_, A> {
+    /// How many pairs the next `rows` rows have.
+    fn pairs_of(&self, rows: usize) -> usize {
+        (self.first..self.first + rows)
+            .map(|i| self.n - 1 - i)
+            .sum()
+    }
+
+    fn set(&mut self, i: usize, j: usize, loss: A) {
+        let before = self.pairs_of(i - self.first);
+        self.losses[before + j - i - 1] = loss;
+    }
+}
+
+impl<A: Send> Split for PairRows<'_, A> {
+    fn split(self, unit: usize) -> (Self, Self) {
+        let middle = self.pairs_of(unit);
+        let (first, n) = (self.first, self.n);
+        let (left, right) = self.losses.split_at(Axis(0), middle);
+        (
+            Self {
+                losses: left,
+                first,
+                n,
+            },
+            Self {
+                losses: right,
+                first: first + unit,
+                n,
+            },
+        )
+    }
+}
+
+impl<A: Scalar> AllPairs<'_, A> {
+    /// All pairs: their sums, and gradient and losses where wanted.
+    pub(super) fn run(
+        &self,
+        gradient: Option<ArrayViewMut2<'_, A>>,
+        rows: Option<ArrayViewMut1<'_, A>>,
+    ) -> Sums {
+        let (n, dim) = self.input.embeddings.dim();
+        let rows = rows.map(|losses| PairRows {
+            losses,
+            first: 0,
+            n,
+        });
+        // A coordinate of a pair takes about a third of a nanosecond.
+        let threads = Threads::for_nanoseconds((n * n * dim) as f64 / 3.0);
+        map_merge(
+            threads,
+            n,
+            BLOCK,
+            (gradient, rows),
+            &|first, count, (gradient, rows)| {
+                dispatch(Block {
+                    pass: self,
+                    first,
+                    count,
+                    gradient,
+                    rows,
+                })
+            },
+            &Sums::merge,
+        )
+    }
+
+    fn term(&self, label: PairLabel, distance: f64) -> Term {
+        let term = self.loss.of(label, distance);
+        self.hardness.apply(label, distance, term)
+    }
+}
+
+struct Block<'p, 'a, 'o, A: Scalar> {
+    pass: &'p AllPairs<'a, A>,
+    first: usize,
+    count: usize,
+    gradient: Option<ArrayViewMut2<'o, A>>,
+    rows: Option<PairRows<'o, A>>,
+}
+
+impl<A: Scalar> Kernel for Block<'_, '_, '_, A> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn run<I: Isa>(mut self) -> Sums {
+        let pass = self.pass;
+        let (n, dim) = pass.input.embeddings.dim();
+        let wide = if self.gradient.is_some() { dim } else { 0 };
+        let mut gradients = vec![0.0; self.count * wide];
+        let mut spare = [vec![0.0; wide], vec![0.0; wide]];
+        let mut sums = Sums::NONE;
+        for j in 0..n {
+            for i in (self.first..self.first + self.count).filter(|&i| i != j) {
+                // Distances need not be symmetric: the pair is that of the lower index first.
+                let pair = [i.min(j), i.max(j)];
+                let rows = pair.map(|i| pass.row(i));
+                let label = pass.input.label(i, j);
+                let (distance, slope) = pass.distance.measure::<I>(rows[0], rows[1]);
+                let term = pass.term(label, distance);
+                let weight = pass.input.weight(i, j);
+                if i < j {
+                    sums.add(label, distance, weight, term);
+                    if let Some(rows) = &mut self.rows {
+                        rows.set(i, j, A::narrow(term.loss));
+                    }
+                }
+                let scale = pass.scales[kind(label)] * weight;
+                if self.gradient.is_some() && scale != 0.0 && term.slope != 0.0 {
+                    let factor = scale * term.slope;
+                    let out = &mut gradients[(i - self.first) * dim..][..dim];
+                    pass.add::<I>(out, rows, slope, factor, usize::from(i > j), &mut spare);
+                }
+            }
+        }
+        if let Some(views) = &mut self.gradient {
+            for i in 0..self.count {
+                let row = Wide::new(&gradients[i * dim..][..dim]);
+                write_row::<A, I>(views.row_mut(i), Stores::Cached, row);
+            }
+        }
+        sums
+    }
+}
+
+impl<A: Scalar> AllPairs<'_, A> {
+    #[inline(always)]
+    fn row(&self, i: usize) -> &[A] {
+        let row = self.input.embeddings.index_axis_move(Axis(0), i);
+        row.to_slice().unwrap_or_default()
+    }
+
+    /// Adds `factor` times the gradient by one of two rows.
+    #[inline(always)]
+    fn add<I: Isa>(
+        &self,
+        out: &mut [f64],
+        [x, y]: [&[A]; 2],
+        slope: Slope<A::Real>,
+        factor: f64,
+        side: usize,
+        spare: &mut [Vec<f64>; 2],
+    ) {
+        if slope.comes_in_rows() {
+            let [dx, dy] = spare;
+            self.distance.gradient(x, y, dx, dy);
+            let of = &spare[side];
+            out.iter_mut()
+                .zip(of)
+                .for_each(|(out, x)| *out += factor * x);
+            return;
+        }
+        let mut both = BothGradients {
+            coordinates: slope.coordinates::<A, I>(factor),
+            rows: [Groups::new(x), Groups::new(y)],
+        };
+        add_to::<I>(
+            out,
+            Side {
+                both: &mut both,
+                side,
+            },
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! Matryoshka: the sum of the losses of copies that are cut short.
+
+use contrastive::{
+    CosineEmbeddingInput, CosineEmbeddingLoss, Error, InfoNceGradient, InfoNceInput, InfoNceLoss,
+    Loss, Matryoshka, PairLabel, TripletMarginInput, TripletMarginLoss, Want, Workspace,
+};
+use ndarray::{Array1, Array2, ArrayD, Axis, s};
+
+use crate::common::random::Random;
+
+/// Two additions of numbers of order 1.
+const ROUNDING: f64 = 1e-15;
+const DIMS: [usize; 3] = [2, 3, 6];
+const WEIGHTS: [f64; 3] = [0.5, 0.0, 2.0];
+
+fn rows(n: usize, dim: usize, part: usize) -> Array2<f64> {
+    let rows: ArrayD<f64> = Random::new(7).rows(&[n, dim], part);
+    rows.into_dimensionality().expect("two axes")
+}
+
+/// The weighted sum of gradients of prefixes, and zeros beyond the longest.
+fn sum(gradients: &[Array2<f64>], dim: usize) -> Array2<f64> {
+    let mut sum = Array2::zeros((gradients[0].nrows(), dim));
+    for (gradient, weight) in gradients.iter().zip(WEIGHTS) {
+        sum.slice_mut(s![.., ..gradient.ncols()])
+            .scaled_add(weight, gradient);
+    }
+    sum
+}
+
+fn close(found: &Array2<f64>, expected: &Array2<f64>) {
+    assert_eq!(found.dim(), expected.dim());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            (found - expected).abs() <= ROUNDING * expected.abs().max(1.0),
+            "{found} {expected}"
+        );
+    }
+}
+
+fn nested<L>(loss: L) -> Matryoshka<L> {
+    Matryoshka::new(loss, &DIMS)
+        .unwrap()
+        .with_weights(&WEIGHTS)
+        .unwrap()
+}
+
+#[test]
+fn info_nce_over_prefixes_is_the_sum_over_copies() {
+    let (queries, documents, pool) = (rows(5, 8, 0), rows(6, 8, 1), rows(3, 8, 2));
+    let loss = InfoNceLoss::clip(0.4).unwrap();
+    let input = InfoNceInput::new(queries.view(), documents.view()).with_pool(pool.view());
+    let mut found_rows = Array1::zeros(5);
+    let (value, gradient) = nested(loss).value_and_gradient(input).unwrap();
+    nested(loss)
+        .forward_rows(input, found_rows.view_mut())
+        .unwrap();
+    let parts = DIMS.map(|dim| {
+        let cut = |rows: &Array2<f64>| rows.slice(s![.., ..dim]).to_owned();
+        let (queries, documents, pool) = (cut(&queries), cut(&documents), cut(&pool));
+        let input = InfoNceInput::new(queries.view(), documents.view()).with_pool(pool.view());
+        let mut rows = Array1::zeros(5);
+        loss.forward_rows(input, rows.view_mut()).unwrap();
+        (loss.value_and_gradient(input).unwrap(), rows)
+    });
+    let total = |of: &dyn Fn(usize) -> f64| (0..3).map(|k| WEIGHTS[k] * of(k)).sum::<f64>();
+    assert!((value - total(&|k| parts[k].0.0)).abs() < ROUNDING * 10.0);
+    assert!(
+        (gradient.log_temperature - total(&|k| parts[k].0.1.log_temperature)).abs()
+            < ROUNDING * 10.0
+    );
+    for i in 0..5 {
+        assert!((found_rows[i] - total(&|k| parts[k].1[i])).abs() < ROUNDING * 10.0);
+    }
+    close(
+        &gradient.queries,
+        &sum(&parts.each_ref().map(|part| part.0.1.queries.clone()), 8),
+    );
+    close(
+        &gradient.documents,
+        &sum(&parts.each_ref().map(|part| part.0.1.documents.clone()), 8),
+    );
+    let pools = parts.each_ref().map(|part| part.0.1.pool.clone().unwrap());
+    close(&gradient.pool.unwrap(), &sum(&pools, 8));
+}
+
+#[test]
+fn row_losses_over_prefixes_are_the_sum_over_copies() {
+    let (x, y, z) = (rows(4, 6, 0), rows(4, 6, 1), rows(4, 6, 2));
+    let labels = Array1::from_shape_fn(4, |i| PairLabel::from(i % 2 == 0));
+    let pairs = |x, y| CosineEmbeddingInput::new(x, y, labels.view());
+    let loss = CosineEmbeddingLoss::new(-0.9).unwrap();
+    let (_, gradient) = nested(loss)
+        .value_and_gradient(pairs(x.view(), y.view()))
+        .unwrap();
+    let parts = DIMS.map(|dim| {
+        let input = pairs(x.slice(s![.., ..dim]), y.slice(s![.., ..dim]));
+        loss.value_and_gradient(input).unwrap().1
+    });
+    close(
+        &gradient.x,
+        &sum(&parts.each_ref().map(|part| part.x.clone()), 6),
+    );
+    close(
+        &gradient.y,
+        &sum(&parts.each_ref().map(|part| part.y.clone()), 6),
+    );
+
+    let loss = TripletMarginLoss::new(3.0).unwrap();
+    let input = TripletMarginInput::new(x.view(), y.view(), z.view());
+    let (_, gradient) = nested(loss).value_and_gradient(input).unwrap();
+    let parts = DIMS.map(|dim| {
+        let [x, y, z] = [&x, &y, &z].map(|rows| rows.slice(s![.., ..dim]));
+        loss.value_and_gradient(TripletMarginInput::new(x, y, z))
+            .unwrap()
+            .1
+    });
+    close(
+        &gradient.anchor,
+        &sum(&parts.each_ref().map(|part| part.anchor.clone()), 6),
+    );
+    let negatives = |negatives: &ndarray::Array3<f64>| negatives.index_axis(Axis(1), 0).to_owned();
+    close(
+        &negatives(&gradient.negatives),
+        &sum(&parts.each_ref().map(|part| negatives(&part.negatives)), 6),
+    );
+}
+
+#[test]
+fn one_prefix_of_all_columns_is_the_loss_itself() {
+    let (queries, documents) = (rows(5, 4, 0), rows(5, 4, 1));
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    let loss = InfoNceLoss::new(0.1).unwrap();
+    let nested = Matryoshka::new(loss, &[4]).unwrap();
+    assert_eq!(
+        nested.value_and_gradient(input),
+        loss.value_and_gradient(input)
+    );
+}
+
+#[test]
+fn prefixes_that_are_none_are_refused_and_nothing_is_written() {
+    let loss = InfoNceLoss::new(0.1).unwrap();
+    for dims in [&[][..], &[0], &[2, 2], &[3, 1]] {
+        assert!(matches!(
+            Matryoshka::new(loss, dims),
+            Err(Error::Parameter { name: "dims", .. })
+        ));
+    }
+    let nested = Matryoshka::new(loss, &[2, 5]).unwrap();
+    assert!(nested.clone().with_weights(&[1.0]).is_err());
+    assert!(nested.clone().with_weights(&[1.0, f64::NAN]).is_err());
+    let rows = rows(3, 4, 0);
+    let input = InfoNceInput::new(rows.view(), rows.view());
+    assert!(matches!(
+        nested.forward(input),
+        Err(Error::Parameter {
+            name: "dims",
+            found: 5.0,
+            ..
+        })
+    ));
+
+    let nested = Matryoshka::new(loss, &[2, 4]).unwrap();
+    let (mut good, mut bad) = (
+        Array2::from_elem((3, 4), 7.0),
+        Array2::from_elem((3, 3), 7.0),
+    );
+    let gradient = InfoNceGradient {
+        queries: Some(good.view_mut()),
+        documents: Some(bad.view_mut()),
+        ..Default::default()
+    };
+    let error = nested.evaluate(input, Want::gradient(gradient), &mut Workspace::new());
+    assert!(matches!(error, Err(Error::Shape { .. })));
+    assert!(good.iter().chain(&bad).all(|&x| x == 7.0));
+}

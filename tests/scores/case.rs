@@ -1,0 +1,250 @@
+//! A loss over scores or a score function, with its options and a batch.
+
+use contrastive::{Divergence, Reduction, SeveralPositives, Similarity};
+use ndarray::{Array1, Array2, ArrayD, array};
+
+use crate::naive;
+use crate::random::Random;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// Parts: scores `[n, m]`, log τ.
+    Softmax {
+        smoothing: f64,
+        form: SeveralPositives,
+        lists: bool,
+        masked: bool,
+    },
+    /// Part: student `[n, m]`. Constant: teacher.
+    Distillation {
+        temperatures: [f64; 2],
+        divergence: Divergence,
+        squared: bool,
+        masked: bool,
+    },
+    /// Parts: positive `[n]`, negatives `[n, m]`. Constants: the teacher's margins `[n, m]`, or its scores.
+    MarginMse { margins: bool },
+    /// Parts: dense, sparse and multi-vector scores `[n, m]`, log τ.
+    M3 {
+        distil: bool,
+        lists: bool,
+        masked: bool,
+    },
+    /// Parts: queries, documents. Constant, here and below: ∂L/∂scores.
+    Dense(Similarity),
+    /// Parts: the values of both sides.
+    Sparse,
+    /// Parts: the tokens of both sides.
+    MaxSim {
+        mean: bool,
+        similarity: Similarity,
+        masked: bool,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) kind: Kind,
+    pub(crate) reduction: Reduction,
+    /// The differentiable inputs.
+    pub(crate) parts: Vec<ArrayD<f64>>,
+    pub(crate) constants: Vec<ArrayD<f64>>,
+    pub(crate) weights: Option<Array1<f64>>,
+    /// Targets; or offsets and indices of lists; or of CSR rows, both sides; or offsets of texts, both sides.
+    pub(crate) index: Vec<Array1<usize>>,
+    /// Candidates that are left out.
+    pub(crate) left_out: Array2<bool>,
+    /// Attention masks of both sides.
+    pub(crate) masks: Vec<Array1<bool>>,
+}
+
+/// Every kind with every combination of its options.
+pub(crate) fn kinds() -> Vec<Kind> {
+    let flags = [false, true];
+    let mut kinds = Vec::new();
+    for (lists, masked) in flags
+        .into_iter()
+        .flat_map(|lists| flags.map(|masked| (lists, masked)))
+    {
+        for smoothing in [0.0, 0.3] {
+            for form in [SeveralPositives::Together, SeveralPositives::Apart] {
+                kinds.push(Kind::Softmax {
+                    smoothing,
+                    form,
+                    lists,
+                    masked,
+                });
+            }
+        }
+        for distil in flags {
+            kinds.push(Kind::M3 {
+                distil,
+                lists,
+                masked,
+            });
+        }
+        let (squared, similarity) = (
+            lists,
+            if lists {
+                Similarity::Cosine
+            } else {
+                Similarity::Dot
+            },
+        );
+        for (divergence, temperatures) in [
+            (Divergence::KullbackLeibler, [0.7, 0.7]),
+            (Divergence::KullbackLeibler, [2.0, 0.5]),
+            (Divergence::CrossEntropy, [0.6, 1.5]),
+        ] {
+            kinds.push(Kind::Distillation {
+                temperatures,
+                divergence,
+                squared,
+                masked,
+            });
+        }
+        for mean in flags {
+            kinds.push(Kind::MaxSim {
+                mean,
+                similarity,
+                masked,
+            });
+        }
+    }
+    kinds.extend(flags.map(|margins| Kind::MarginMse { margins }));
+    kinds.extend([Similarity::Dot, Similarity::Cosine].map(Kind::Dense));
+    kinds.push(Kind::Sparse);
+    kinds
+}
+
+/// One case for each kind, reductions and weights in turn, clear of ties.
+pub(crate) fn cases(n: usize, m: usize, dim: usize) -> Vec<Case> {
+    let kinds = kinds().into_iter().enumerate();
+    kinds
+        .map(|(index, kind)| Case::clear(kind, n, m, dim, index as u64))
+        .collect()
+}
+
+impl Case {
+    /// The first seed from `1000·seed` on whose maxima are clear of ties.
+    pub(crate) fn clear(kind: Kind, n: usize, m: usize, dim: usize, seed: u64) -> Self {
+        (1000 * seed..)
+            .map(|seed| Self::new(kind, n, m, dim, seed))
+            .find(|case| naive::clearance(case) > naive::CLEAR)
+            .expect("the numbers do not end")
+    }
+
+    pub(crate) fn new(kind: Kind, n: usize, m: usize, dim: usize, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut case = Self {
+            kind,
+            reduction: [
+                Reduction::Mean,
+                Reduction::Sum,
+                Reduction::MeanActive,
+                Reduction::Over(3.5),
+            ][random.below(4)],
+            parts: Vec::new(),
+            constants: Vec::new(),
+            weights: None,
+            index: Vec::new(),
+            left_out: Array2::from_shape_fn((n, m), |_| random.below(3) == 0),
+            masks: Vec::new(),
+        };
+        if random.below(2) == 0 {
+            case.weights = Some(Array1::from_shape_fn(n, |_| match random.below(4) {
+                0 => 0.0,
+                _ => 0.25 + random.unit(),
+            }));
+        }
+        let (parts, constants) = case.shapes(n, m, dim, &mut random);
+        case.parts = numbers(&mut random, &parts, 0);
+        case.constants = numbers(&mut random, &constants, 5);
+        if matches!(kind, Kind::Softmax { .. } | Kind::M3 { .. }) {
+            let temperature: f64 = [0.5, 1.0, 2.0][random.below(3)];
+            case.parts.push(ArrayD::from_elem(vec![], temperature.ln()));
+        }
+        case
+    }
+
+    /// Shapes of parts and constants; draws the indices.
+    fn shapes(
+        &mut self,
+        n: usize,
+        m: usize,
+        dim: usize,
+        random: &mut Random,
+    ) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
+        match self.kind {
+            Kind::Softmax { lists, .. } | Kind::M3 { lists, .. } => {
+                self.index = if lists {
+                    csr(n, m, random)
+                } else {
+                    vec![Array1::from_shape_fn(n, |_| random.below(m))]
+                };
+                let heads = if matches!(self.kind, Kind::M3 { .. }) {
+                    3
+                } else {
+                    1
+                };
+                (vec![vec![n, m]; heads], vec![])
+            }
+            Kind::Distillation { .. } => (vec![vec![n, m]], vec![vec![n, m]]),
+            Kind::MarginMse { margins } => {
+                let scores = vec![vec![n], vec![n, m]];
+                (
+                    scores.clone(),
+                    if margins { vec![vec![n, m]] } else { scores },
+                )
+            }
+            Kind::Dense(_) => (vec![vec![n, dim], vec![m, dim]], vec![vec![n, m]]),
+            Kind::Sparse => {
+                self.index = [csr(n, dim, random), csr(m, dim, random)].concat();
+                let values = [1, 3].map(|side: usize| vec![self.index[side].len()]);
+                (values.to_vec(), vec![vec![n, m]])
+            }
+            Kind::MaxSim { .. } => {
+                self.index = vec![texts(n, random), texts(m, random)];
+                let tokens = [0, 1].map(|side: usize| self.index[side][self.index[side].len() - 1]);
+                self.masks = tokens
+                    .map(|len| Array1::from_shape_fn(len, |_| random.below(4) > 0))
+                    .to_vec();
+                (tokens.map(|len| vec![len, dim]).to_vec(), vec![vec![n, m]])
+            }
+        }
+    }
+
+    pub(crate) fn temperature(&self) -> f64 {
+        self.parts.last().expect("log τ is the last part")[[]].exp()
+    }
+}
+
+fn numbers(random: &mut Random, shapes: &[Vec<usize>], first: usize) -> Vec<ArrayD<f64>> {
+    let numbered = shapes.iter().enumerate();
+    numbered
+        .map(|(part, shape)| random.rows(shape, first + part))
+        .collect()
+}
+
+/// Offsets and rising indices below `columns`; some rows are empty.
+fn csr(rows: usize, columns: usize, random: &mut Random) -> Vec<Array1<usize>> {
+    let (mut offsets, mut indices) = (vec![0], vec![]);
+    for _ in 0..rows {
+        let keep = random.below(3);
+        indices.extend((0..columns).filter(|_| random.below(4) < keep));
+        offsets.push(indices.len());
+    }
+    vec![offsets.into(), indices.into()]
+}
+
+/// Offsets of texts of none to four tokens.
+fn texts(count: usize, random: &mut Random) -> Array1<usize> {
+    let mut offsets = array![0];
+    for text in 0..count {
+        let end = offsets[text] + random.below(5);
+        offsets
+            .append(ndarray::Axis(0), array![end].view())
+            .expect("one axis");
+    }
+    offsets
+}
