@@ -228,6 +228,10 @@ impl Scored<'_> {
 fn normalised(x: &[f64]) -> (Vec<Wide>, Wide, i32) {
     let power = -exponent(x);
     let scaled: Vec<_> = x.iter().map(|&x| Wide::new(x).scaled(power)).collect();
+    // ±1 without a rounding, so that what is zero for all rows of one column is zero here.
+    if let [x] = scaled[..] {
+        return (vec![Wide::new(x.value().signum())], x.abs(), power);
+    }
     let norm = scaled.iter().map(|&x| x * x).sum::<Wide>().sqrt();
     (scaled.iter().map(|&x| x / norm).collect(), norm, power)
 }
