@@ -44,6 +44,11 @@ use crate::workspace::Workspace;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::CosineEmbedding")
+)]
 pub struct CosineEmbeddingLoss {
     margin: f64,
     positive_margin: f64,

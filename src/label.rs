@@ -15,6 +15,7 @@ use crate::error::Error;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PairLabel {
     /// The rows belong together: 1 in either convention.
     Match,

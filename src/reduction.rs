@@ -24,6 +24,7 @@ use crate::scalar::Scalar;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Reduction {
     /// Z = Σ wᵢ: the (weighted) mean. Weights must not be negative; if they are all zero the loss is 0. No rows at all are an error.

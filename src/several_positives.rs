@@ -19,6 +19,7 @@
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SeveralPositives {
     /// Rivals, too: ℓᵢ is the mean over the positives p of log Σⱼ exp(zᵢⱼ) − zᵢₚ, the sum being over all candidates, positives among them.

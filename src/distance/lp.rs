@@ -28,7 +28,13 @@ use crate::wide::Real;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::Lp")
+)]
 pub struct Lp {
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::exponent"))]
     p: f64,
     epsilon: f64,
 }

@@ -162,6 +162,7 @@ impl<A: Scalar> Metric<A> for Chosen<'_, A> {
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SquaredEuclidean;
 
 /// 1 − cos(x, y), to its own digits where the rows are nearly parallel; 1 and without gradient if a row is zero.
@@ -177,6 +178,7 @@ pub struct SquaredEuclidean;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CosineDistance;
 
 /// Both gradients of a distance of the crate, by itself, outside of a pass.

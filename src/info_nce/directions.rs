@@ -29,6 +29,7 @@
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Directions {
     /// The other queries, as rivals of the positive document.
     pub query_to_query: bool,
@@ -55,6 +56,7 @@ impl Directions {
 
 /// Whether the directions share a softmax.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum PartitionMode {
     /// One softmax over the candidates of all directions. The positive's score is in it once for query → document and once for document → query.

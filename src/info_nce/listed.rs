@@ -11,6 +11,7 @@ use super::rules::FalseNegatives;
 use super::settle::{Documents, Settle};
 use super::sigmoid::{sigmoid, softplus};
 use super::softmax::{Partition, Score, Settled};
+use super::tiles::score_bound;
 use super::{InfoNceInput, InfoNceLoss, SeveralPositives};
 use crate::blocks::{Threads, Units, for_each};
 use crate::rows::contiguous;
@@ -147,6 +148,18 @@ impl<'a, A: Scalar> Listed<'a, A> {
                 .input
                 .weights
                 .map_or(1.0, |weights| weights[query].wide())
+    }
+
+    /// s/τ, held to what scores in tiles are held to: a copy of the positive scores as much, however large that is.
+    #[inline(always)]
+    pub(super) fn over_temperature(&self, similarity: f64) -> f64 {
+        let (u, bound) = (similarity * self.per_temperature, score_bound::<A>().wide());
+        // An infinite similarity comes from infinite rows, or from products beyond f64, and stays one.
+        if u.is_finite() {
+            u.clamp(-bound, bound)
+        } else {
+            u
+        }
     }
 
     /// The score up to which a candidate ties with the positive: scores in tiles are rounded, and a copy of the positive must not
@@ -369,7 +382,7 @@ impl<A: Scalar> Kernel for ScorePositives<'_, '_, '_, '_, A> {
             for (index, target) in positives.of(i).enumerate() {
                 let document = contiguous(documents.row(target), &mut document_spare);
                 let similarity = self.listed.measure::<I>(row, document).similarity();
-                let u = similarity * self.listed.per_temperature;
+                let u = self.listed.over_temperature(similarity);
                 let log_weight = input
                     .log_weights
                     .documents

@@ -92,6 +92,11 @@ pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::InfoNce")
+)]
 pub struct InfoNceLoss {
     temperature: f64,
     similarity: Similarity,

@@ -8,6 +8,7 @@ use crate::scalar::Scalar;
 
 /// Kinds of candidates, for a rule that holds for some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sources {
     /// The documents that are not the query's positive.
     pub in_batch: bool,
@@ -59,6 +60,7 @@ impl Sources {
 ///
 /// Similarities are those of the loss, or the cosines of a guide model where the input brings its embeddings ([`Guide`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum FalseNegatives {
     /// s > s⁺ − margin
@@ -210,6 +212,7 @@ impl<A: Scalar> Guide<'_, A> {
 
 /// Hardness weighting: α·s is added to the scores of some sources, as a constant that no gradient passes through.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(super) struct Hardness {
     pub(super) strength: f64,
     pub(super) sources: Sources,

@@ -134,7 +134,7 @@ impl<A: Scalar> Pass<A> {
             let pair = listed
                 .similarity
                 .measure_from::<A, I>(square, row, negative);
-            let u = pair.similarity() * listed.per_temperature;
+            let u = listed.over_temperature(pair.similarity());
             let score = listed.own_score::<I>(i, own.place(at), query, u);
             if score.z == f64::NEG_INFINITY {
                 query.left_out += 1;

@@ -10,6 +10,12 @@ use crate::kernels::exp;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 
+/// What scores are held to on either side, so that a product that overflows stays a number: what is beyond is beyond every other score anyway.
+#[inline(always)]
+pub(super) fn score_bound<A: Scalar>() -> A {
+    A::max_value() / (A::one() + A::one())
+}
+
 /// From inner products to scores: every row times its document's factor; what is a query's own out; the largest score of each lane.
 pub(super) struct Scale<'a, A> {
     pub(super) tile: &'a mut [A],
@@ -30,8 +36,7 @@ impl<A: Scalar> Kernel for Scale<'_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        // A product that overflows stays a number: what is beyond is beyond every other score anyway.
-        let bound = A::max_value() / (A::one() + A::one());
+        let bound = score_bound::<A>();
         let max = &mut self.max[..A::PANEL];
         max.fill(A::neg_infinity());
         for (row, &factor) in self.tile.chunks_exact_mut(A::PANEL).zip(self.factors) {

@@ -88,8 +88,8 @@ pub(crate) fn power_of_two_scale<A: Scalar>(row: &[A], epsilon: f64) -> f64 {
     if largest == 0.0 || (epsilon > 0.0 && largest < 1.0) || !largest.is_finite() {
         return 1.0;
     }
-    // The exponent alone: subnormal rows get the largest power that is a number, which is enough for them.
-    let exponent = ((largest.to_bits() >> 52) as i64 - 1023).max(-1000);
+    // The exponent alone, within the powers whose inverses are normal numbers, which is enough for subnormal rows and for the largest.
+    let exponent = ((largest.to_bits() >> 52) as i64 - 1023).clamp(-1000, 1022);
     f64::from_bits(((1023 - exponent) as u64) << 52)
 }
 
@@ -154,7 +154,7 @@ impl<R: Real> Cosine<R> {
     pub(crate) fn first<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> CosineSlope<A, I> {
         CosineSlope {
             share: self.shares[0],
-            factor: I::splat(factor * self.per_norms * self.scale[0]),
+            factor: I::splat(factor * self.per_norms),
             scale: (self.scale != [1.0; 2]).then(|| self.scale.map(I::splat)),
         }
     }
@@ -186,10 +186,13 @@ impl<A: Scalar, I: Isa> CosineSlope<A, I> {
     /// Some coordinates, from the same coordinates of x and y.
     #[inline(always)]
     pub(crate) fn at(&self, mut x: I::Wide, mut y: I::Wide) -> I::Wide {
-        if let Some(scale) = self.scale {
-            (x, y) = (I::mul(x, scale[0]), I::mul(y, scale[1]));
-        }
-        I::mul(self.factor, A::residuals::<I>(self.share, x, y))
+        let Some(scale) = self.scale else {
+            return I::mul(self.factor, A::residuals::<I>(self.share, x, y));
+        };
+        (x, y) = (I::mul(x, scale[0]), I::mul(y, scale[1]));
+        let slope = I::mul(self.factor, A::residuals::<I>(self.share, x, y));
+        // By itself: as a part of the factor it might make that subnormal, and take its digits.
+        I::mul(slope, scale[0])
     }
 }
 
@@ -242,6 +245,24 @@ mod tests {
             let (found, _) = of::<f32>(&x, &y, factor);
             assert!((found - single).abs() < 1e-7, "{factor}: {found}");
         }
+    }
+
+    /// The scale is a power of two, and the largest numbers here lie between 1 and 2, so that all else is the same.
+    #[test]
+    fn subnormal_gradients_of_the_largest_rows_are_rounded_once() {
+        let row = |step: u32| (0..64).map(move |i| f64::from(i * step % 64) / 48.0);
+        let (x, y): (Vec<f64>, Vec<f64>) = (row(37).collect(), row(11).collect());
+        let scale = 2_f64.powi(1023);
+        let huge: Vec<f64> = x.iter().map(|x| x * scale).collect();
+        let gradient = |x: &[f64]| {
+            let slope = cosine::<_, Portable>(x, &y, 0.0).first::<f64, Portable>(1.0);
+            let pairs = x.iter().zip(&y);
+            pairs
+                .map(|(&x, &y)| slope.at([x; LANES], [y; LANES])[0])
+                .collect::<Vec<_>>()
+        };
+        let once: Vec<_> = gradient(&x).iter().map(|slope| slope / scale).collect();
+        assert_eq!(gradient(&huge), once);
     }
 
     #[test]

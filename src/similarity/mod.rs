@@ -27,6 +27,7 @@ pub(crate) use cosine::{Cosine, CosineSlope, SAFE, cosine, power_of_two_scale};
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Similarity {
     /// x·y / (‖x‖‖y‖), in [−1, 1]; 0 if a row is zero.

@@ -47,6 +47,11 @@ use pass::Pass;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::TripletMargin<D>")
+)]
 pub struct TripletMarginLoss<D = Lp> {
     margin: f64,
     soft: bool,

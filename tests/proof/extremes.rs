@@ -5,7 +5,7 @@ use contrastive::{
     CosineEmbeddingInput, CosineEmbeddingLoss, InfoNceInput, InfoNceLoss, Loss, PairLabel, Scalar,
     Similarity, TripletMarginInput, TripletMarginLoss,
 };
-use ndarray::{Array1, Array3, array};
+use ndarray::{Array1, Array2, Array3, array};
 
 /// A few roundings in f64.
 const ROUNDING: f64 = 1e-13;
@@ -267,4 +267,27 @@ fn dot_products_whose_terms_overflow_but_whose_sum_does_not_stay_finite() {
             .chain(&gradient.documents)
             .all(|x| x.is_finite())
     );
+}
+
+/// Beyond the largest f32 there is one score, for the positive and for whatever ties with it.
+#[test]
+fn nine_equal_candidates_lose_ln_9_where_their_products_overflow() {
+    for sign in [1.0, -1.0] {
+        let queries = Array2::from_elem((9, 1), 1e20_f32);
+        let documents = Array2::from_elem((9, 1), sign * 1e20_f32);
+        let own = Array3::from_elem((9, 8, 1), sign * 1e20_f32);
+        let loss = InfoNceLoss::new(1.0)
+            .unwrap()
+            .with_similarity(Similarity::Dot);
+        let input = InfoNceInput::new(queries.view(), documents.view());
+        let in_batch = loss.forward(input).unwrap();
+        let listed = loss
+            .with_in_batch_negatives(false)
+            .forward(input.with_negatives(own.view()))
+            .unwrap();
+        for (kind, value) in [("in-batch", in_batch), ("listed", listed)] {
+            let off = f64::from(value) - 9_f64.ln();
+            assert!(off.abs() < SINGLE, "{kind}, {sign}: {value}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod bad_values;
 mod batch_pairs;
 mod cancellation;
 mod chunks;
+mod contract;
 mod determinism;
 mod edge_cases;
 mod errors;
@@ -25,4 +26,6 @@ mod reductions;
 mod reference;
 mod reports;
 mod rules;
+#[cfg(feature = "rayon")]
+mod threads;
 mod workspace;
