@@ -6,7 +6,7 @@ use num_traits::{Float, NumAssign};
 
 use crate::compiled::Compiled;
 use crate::simd::{Isa, LANES};
-use crate::wide::{DoubleDouble, Real, two_sum};
+use crate::wide::{DoubleDouble, Real};
 
 /// The element type of embeddings and gradients: `f32` or `f64`. Sealed.
 ///
@@ -149,18 +149,7 @@ impl Element for f64 {
     }
     #[inline(always)]
     fn fold<I: Isa>(hi: I::Wide, lo: I::Wide) -> DoubleDouble {
-        let (mut hi, mut lo) = (I::to_array(hi), I::to_array(lo));
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                let (sum, error) = two_sum(hi[lane], hi[lane + width]);
-                hi[lane] = sum;
-                lo[lane] += lo[lane + width] + error;
-            }
-            width /= 2;
-        }
-        // With an infinite partial sum the rounding errors are NaN and mean nothing.
-        DoubleDouble::new(hi[0], if hi[0].is_finite() { lo[0] } else { 0.0 })
+        DoubleDouble::sum(I::to_array(hi), I::to_array(lo))
     }
     #[inline(always)]
     fn add_product<I: Isa>(hi: &mut I::Wide, lo: &mut I::Wide, x: I::Wide, y: I::Wide) {

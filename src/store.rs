@@ -113,15 +113,27 @@ impl<I: Isa> Columns<I, 1> for &WideRow {
 /// Writes rows of equal length at the same time. A row that is `None` is not written.
 #[inline(always)]
 pub(crate) fn write_rows<A: Scalar, I: Isa, const N: usize>(
-    rows: [Option<ArrayViewMut1<'_, A>>; N],
+    mut rows: [Option<ArrayViewMut1<'_, A>>; N],
     stores: Stores,
     mut values: impl Columns<I, N>,
 ) {
+    let len = rows.iter().flatten().map(|row| row.len()).max();
+    let len = len.unwrap_or(0);
     let contiguous = |row: &ArrayViewMut1<'_, A>| row.len() < 2 || row.strides()[0] == 1;
     if stores == Stores::Cached && rows.iter().flatten().all(contiguous) {
-        write_in_place(rows, &mut values);
-    } else {
-        write_in_pieces(rows, stores, &mut values);
+        let targets = rows.map(|row| row.and_then(ArrayViewMut1::into_slice).unwrap_or_default());
+        return compute(targets, len, 0, &mut values);
+    }
+    let mut pieces = [Aligned([A::zero(); PIECE * LANES]); N];
+    for start in (0..len).step_by(PIECE * LANES) {
+        let columns = start..len.min(start + PIECE * LANES);
+        let targets = pieces.each_mut().map(|piece| &mut piece.0[..columns.len()]);
+        compute(targets, columns.len(), start / LANES, &mut values);
+        for (row, piece) in rows.iter_mut().zip(&pieces) {
+            if let Some(row) = row {
+                put::<A, I>(row, &piece.0[..columns.len()], stores, columns.clone());
+            }
+        }
     }
 }
 
@@ -139,15 +151,15 @@ pub(crate) fn write_row<A: Scalar, I: Isa>(
 #[inline(always)]
 pub(crate) fn add_to<I: Isa>(row: &mut [f64], mut values: impl Columns<I, 1>) {
     let (whole, rest) = row.as_chunks_mut::<LANES>();
-    let count = whole.len();
-    for (group, out) in whole.iter_mut().enumerate() {
+    for group in 0..whole.len() + usize::from(!rest.is_empty()) {
         let [values] = values.group(group);
-        *out = I::to_array(I::add(I::from_f64(out), values));
-    }
-    if !rest.is_empty() {
-        let [values] = values.group(count);
-        let values = I::to_array(values);
-        rest.iter_mut().zip(values).for_each(|(out, x)| *out += x);
+        match whole.get_mut(group) {
+            Some(out) => *out = I::to_array(I::add(I::from_f64(out), values)),
+            None => {
+                let values = I::to_array(values);
+                rest.iter_mut().zip(values).for_each(|(out, x)| *out += x);
+            }
+        }
     }
 }
 
@@ -159,76 +171,28 @@ pub(crate) fn visit<I: Isa>(len: usize, mut values: impl Columns<I, 1>) {
     }
 }
 
-#[inline(always)]
-fn write_in_place<A: Scalar, I: Isa, const N: usize>(
-    rows: [Option<ArrayViewMut1<'_, A>>; N],
-    values: &mut impl Columns<I, N>,
-) {
-    let mut targets: [&mut [A]; N] = std::array::from_fn(|_| -> &mut [A] { &mut [] });
-    for (target, row) in targets.iter_mut().zip(rows) {
-        *target = row.and_then(ArrayViewMut1::into_slice).unwrap_or_default();
-    }
-    compute(&mut targets, 0, values);
-}
-
-/// Computes the columns of some rows, from a group on.
-#[inline(always)]
-fn compute<A: Scalar, I: Isa, const N: usize>(
-    targets: &mut [&mut [A]; N],
-    first: usize,
-    values: &mut impl Columns<I, N>,
-) {
-    let len = targets.iter().map(|target| target.len()).max().unwrap_or(0);
-    let whole = len / LANES;
-    for group in 0..whole {
-        let values = values.group(first + group);
-        for (target, value) in targets.iter_mut().zip(values) {
-            // Nothing for a row that is not wanted.
-            if let Some(target) = target.as_chunks_mut().0.get_mut(group) {
-                A::store::<I>(value, target);
-            }
-        }
-    }
-    if whole * LANES < len {
-        let values = values.group(first + whole);
-        for (target, value) in targets.iter_mut().zip(values) {
-            let mut lanes = [A::zero(); LANES];
-            A::store::<I>(value, &mut lanes);
-            let rest = target.as_chunks_mut::<LANES>().1;
-            rest.copy_from_slice(&lanes[..rest.len()]);
-        }
-    }
-}
-
 /// How many groups of a row are computed before they are streamed out.
 const PIECE: usize = 8;
 
-/// For rows that are streamed, or not contiguous.
+/// Computes columns of some rows, from a group on. A row that is not wanted is empty.
 #[inline(always)]
-fn write_in_pieces<A: Scalar, I: Isa, const N: usize>(
-    mut rows: [Option<ArrayViewMut1<'_, A>>; N],
-    stores: Stores,
+fn compute<A: Scalar, I: Isa, const N: usize>(
+    targets: [&mut [A]; N],
+    len: usize,
+    first: usize,
     values: &mut impl Columns<I, N>,
 ) {
-    let len = rows
-        .iter()
-        .flatten()
-        .map(|row| row.len())
-        .max()
-        .unwrap_or(0);
-    let mut pieces = [Aligned([A::zero(); PIECE * LANES]); N];
-    for start in (0..len).step_by(PIECE * LANES) {
-        let columns = start..len.min(start + PIECE * LANES);
-        let mut targets: [&mut [A]; N] = std::array::from_fn(|_| -> &mut [A] { &mut [] });
-        for (target, piece) in targets.iter_mut().zip(&mut pieces) {
-            *target = &mut piece.0[..columns.len()];
+    let mut parts = targets.map(<[A]>::as_chunks_mut);
+    // Where the last columns go that are no whole group, and all columns of rows that are not wanted: a store costs less than a branch.
+    let mut beyond = [[A::zero(); LANES]; N];
+    for group in 0..len.div_ceil(LANES) {
+        let values = values.group(first + group);
+        for (((whole, _), beyond), value) in parts.iter_mut().zip(&mut beyond).zip(values) {
+            A::store::<I>(value, whole.get_mut(group).unwrap_or(beyond));
         }
-        compute(&mut targets, start / LANES, values);
-        for (row, piece) in rows.iter_mut().zip(&pieces) {
-            if let Some(row) = row {
-                put::<A, I>(row, &piece.0[..columns.len()], stores, columns.clone());
-            }
-        }
+    }
+    for ((_, rest), beyond) in parts.into_iter().zip(beyond) {
+        rest.copy_from_slice(&beyond[..rest.len()]);
     }
 }
 

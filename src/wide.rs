@@ -6,6 +6,8 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use crate::simd::LANES;
+
 /// A number with about twice the digits of the rows that it was computed from.
 pub trait Real:
     Copy
@@ -49,6 +51,22 @@ pub struct DoubleDouble {
 impl DoubleDouble {
     pub(crate) fn parts(self) -> (f64, f64) {
         (self.hi, self.lo)
+    }
+
+    /// The sum of the numbers `hi + lo`, halves added to halves. A function of its own: each reduction ends with it, and it is long.
+    #[inline(never)]
+    pub(crate) fn sum(mut hi: [f64; LANES], mut lo: [f64; LANES]) -> Self {
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                let (sum, error) = two_sum(hi[lane], hi[lane + width]);
+                hi[lane] = sum;
+                lo[lane] += lo[lane + width] + error;
+            }
+            width /= 2;
+        }
+        // With an infinite partial sum the rounding errors are NaN and mean nothing.
+        Self::new(hi[0], if hi[0].is_finite() { lo[0] } else { 0.0 })
     }
 }
 

@@ -11,13 +11,12 @@ use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 use super::distances::{BatchDistance, Side};
 use super::weights::Pull;
 use crate::blocks::{Threads, Units, for_each};
-use crate::distance::{self, BothGradients};
+use crate::distance::add_gradient;
 use crate::gemm::{Write, product};
-use crate::kernels::{Groups, dot};
+use crate::kernels::dot;
 use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
-use crate::store::add_to;
 use crate::wide::Real;
 
 /// Which rows a gradient is for.
@@ -243,15 +242,7 @@ impl<A: Scalar> Kernel for Finish<'_, '_, '_, '_, A> {
             for &(index, weight) in self.listed.of(row) {
                 let y = contiguous(other.rows.row(index as usize), &mut other_spare);
                 let (_, slope) = self.backward.distance.measure::<A, I>(x, y);
-                let mut both = BothGradients {
-                    coordinates: slope.coordinates::<A, I>(weight),
-                    rows: [Groups::new(x), Groups::new(y)],
-                };
-                let by_x = distance::Side {
-                    both: &mut both,
-                    side: 0,
-                };
-                add_to::<I>(&mut sum, by_x);
+                add_gradient::<A, I>(&mut sum, slope, weight, [x, y], 0);
             }
             for (out, x) in self.gradient.row_mut(local).iter_mut().zip(&sum) {
                 *out = A::narrow(if scale == 0.0 { 0.0 } else { x * scale });

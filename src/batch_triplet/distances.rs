@@ -9,7 +9,7 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::blocks::{Threads, Units, for_each};
-use crate::distance::{CosineDistance, Lp, Metric, Slope, SquaredEuclidean};
+use crate::distance::{BuiltIn, Lp, Measured};
 use crate::gemm::{Write, product};
 use crate::kernels::dot;
 use crate::rows::contiguous;
@@ -33,14 +33,13 @@ pub enum BatchDistance {
 impl BatchDistance {
     /// The distance of two rows, NaN where it is infinite because a row is, and what its gradient needs besides them.
     #[inline(always)]
-    pub(super) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        let (distance, slope) = match self {
-            Self::Euclidean => Lp::euclidean().measure::<I>(x, y),
-            Self::SquaredEuclidean => SquaredEuclidean.measure::<I>(x, y),
-            Self::Cosine => CosineDistance.measure::<I>(x, y),
+    pub(super) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Measured<A> {
+        let built_in = match self {
+            Self::Euclidean => BuiltIn::Lp(Lp::euclidean()),
+            Self::SquaredEuclidean => BuiltIn::SquaredEuclidean,
+            Self::Cosine => BuiltIn::Cosine,
         };
-        let finite = distance.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
-        (if finite { distance } else { f64::NAN }, slope)
+        built_in.measure::<A, I>(x, y)
     }
 }
 

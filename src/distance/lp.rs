@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
-use super::{BuiltIn, Distance, Kind, Metric, Slope, both_gradients};
+use super::{Kind, Measured, Slope};
 use crate::error::{Error, check};
-use crate::kernels::{Stripe, Visit, square_distance, square_distances, striped};
+use crate::kernels::{Stripe, Visit, square_distance, striped};
 use crate::scalar::Scalar;
-use crate::simd::{Isa, Kernel, Portable};
+use crate::simd::{Isa, Kernel};
 use crate::similarity::SAFE;
 use crate::wide::Real;
 
@@ -92,6 +92,24 @@ impl Default for Lp {
 
 impl Lp {
     #[inline(always)]
+    pub(super) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Measured<A> {
+        let distance = self.norm::<A, I>(x, y);
+        (distance, Slope(self.slope(x, y, distance)))
+    }
+
+    /// The plain norm from its square, which [`Self::is_plain`] says.
+    #[inline(always)]
+    pub(super) fn from_square<A: Scalar, I: Isa>(
+        self,
+        square: A::Real,
+        x: &[A],
+        y: &[A],
+    ) -> Measured<A> {
+        let distance = self.root::<A, I>(square, x, y);
+        (distance, Slope(self.slope(x, y, distance)))
+    }
+
+    #[inline(always)]
     fn difference<A: Scalar>(self) -> impl Fn(A, A) -> f64 {
         let epsilon = self.epsilon;
         move |x, y| x.wide() - y.wide() + epsilon
@@ -110,7 +128,7 @@ impl Lp {
 
     /// Whether the norm is the root of the plain sum of squares, where that is in range.
     #[inline(always)]
-    fn is_plain(self) -> bool {
+    pub(super) fn is_plain(self) -> bool {
         self.p == 2.0 && self.epsilon == 0.0
     }
 
@@ -120,16 +138,6 @@ impl Lp {
             return I::call(Norm { lp: self, x, y });
         }
         self.root::<A, I>(square_distance::<A, I>(x, y), x, y)
-    }
-
-    /// The norms of x − y and of x − z.
-    #[inline(always)]
-    fn norms<A: Scalar, I: Isa>(self, x: &[A], y: &[A], z: &[A]) -> [f64; 2] {
-        if !self.is_plain() {
-            return [y, z].map(|y| I::call(Norm { lp: self, x, y }));
-        }
-        let [to_y, to_z] = square_distances::<A, I>(x, y, z);
-        [self.root::<A, I>(to_y, x, y), self.root::<A, I>(to_z, x, z)]
     }
 
     /// The norm from its plain square, or anew where that may have lost digits to the range.
@@ -285,36 +293,5 @@ impl<A: Scalar, I: Isa> Visit<I> for Powers<A, I> {
         let mut epsilon = I::to_array(self.epsilon);
         epsilon[columns..].fill(0.0);
         self.epsilon = I::from_f64(&epsilon);
-    }
-}
-
-impl<A: Scalar> Distance<A> for Lp {
-    fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        self.measure::<Portable>(x, y).0
-    }
-
-    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
-        both_gradients(self, x, y, dx, dy);
-    }
-
-    fn built_in(&self) -> Option<BuiltIn> {
-        Some(BuiltIn::Lp(*self))
-    }
-}
-
-impl<A: Scalar> Metric<A> for Lp {
-    #[inline(always)]
-    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        let distance = self.norm::<A, I>(x, y);
-        (distance, Slope(self.slope(x, y, distance)))
-    }
-
-    #[inline(always)]
-    fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [(f64, Slope<A::Real>); 2] {
-        let [to_y, to_z] = self.norms::<A, I>(x, y, z);
-        [
-            (to_y, Slope(self.slope(x, y, to_y))),
-            (to_z, Slope(self.slope(x, z, to_z))),
-        ]
     }
 }

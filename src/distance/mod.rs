@@ -4,8 +4,8 @@ mod lp;
 mod slope;
 
 use crate::kernels::{Groups, square_distance, square_distances};
-use crate::scalar::Scalar;
-use crate::simd::{Isa, Portable};
+use crate::scalar::{Element, Scalar};
+use crate::simd::{Isa, Kernel, dispatch};
 use crate::similarity::cosine;
 use crate::store::{Columns, add_to};
 use crate::wide::Real;
@@ -77,74 +77,193 @@ pub enum BuiltIn {
     Cosine,
 }
 
-/// A distance that kernels are compiled with.
-pub(crate) trait Metric<A: Scalar>: Distance<A> {
-    /// The distance, with what its gradient needs besides the rows.
-    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>);
+impl BuiltIn {
+    /// The distance, NaN where it is infinite because a row is, with what its gradient needs besides the rows.
+    #[inline(always)]
+    pub(crate) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Measured<A> {
+        let measured = match self {
+            Self::Lp(lp) if lp.is_plain() => lp.measure::<A, I>(x, y),
+            distance => I::call(Measure { distance, x, y }),
+        };
+        fair(measured, x, y)
+    }
 
     /// Both distances of x, to y and to z.
     #[inline(always)]
-    fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [(f64, Slope<A::Real>); 2] {
-        [self.measure::<I>(x, y), self.measure::<I>(x, z)]
+    fn measure_two<A: Scalar, I: Isa>(self, x: &[A], y: &[A], z: &[A]) -> [Measured<A>; 2] {
+        let lp = match self {
+            Self::Lp(lp) if lp.is_plain() => Some(lp),
+            Self::SquaredEuclidean => None,
+            distance => return [y, z].map(|y| distance.measure::<A, I>(x, y)),
+        };
+        let [to_y, to_z] = square_distances::<A, I>(x, y, z);
+        let measured = |square: A::Real, y| match lp {
+            Some(lp) => lp.from_square::<A, I>(square, x, y),
+            None => (square.value(), Slope(Kind::SQUARE)),
+        };
+        [fair(measured(to_y, y), x, y), fair(measured(to_z, z), x, z)]
+    }
+
+    /// By itself, outside of a pass.
+    fn distance<A: Scalar>(self, x: &[A], y: &[A]) -> f64 {
+        let distance = self;
+        dispatch(Measure { distance, x, y }).0
+    }
+
+    /// Both gradients, likewise.
+    fn gradient<A: Scalar>(self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
+        let out = [dx, dy];
+        let distance = self;
+        dispatch(Gradients {
+            distance,
+            x,
+            y,
+            out,
+        });
     }
 }
 
-/// A distance of the user's, called through a pointer, so that the kernels are compiled here and not in each crate that has one.
-pub(crate) struct User<'d, A>(pub(crate) &'d dyn Distance<A>);
+/// A distance, with what its gradient needs besides the rows.
+pub(crate) type Measured<A> = (f64, Slope<<A as Element>::Real>);
 
-impl<A: Scalar> Distance<A> for User<'_, A> {
-    fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        self.0.distance(x, y)
-    }
-
-    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
-        self.0.gradient(x, y, dx, dy);
-    }
+/// A distance that overflowed stays infinite; one of a row that is infinite is none.
+#[inline(always)]
+fn fair<A: Scalar>((distance, slope): Measured<A>, x: &[A], y: &[A]) -> Measured<A> {
+    let finite = distance.is_finite() || are_finite(x, y);
+    (if finite { distance } else { f64::NAN }, slope)
 }
 
-impl<A: Scalar> Metric<A> for User<'_, A> {
+#[cold]
+#[inline(never)]
+fn are_finite<A: Scalar>(x: &[A], y: &[A]) -> bool {
+    x.iter().chain(y).all(|x| x.is_finite())
+}
+
+struct Measure<'r, A> {
+    distance: BuiltIn,
+    x: &'r [A],
+    y: &'r [A],
+}
+
+impl<A: Scalar> Kernel for Measure<'_, A> {
+    type Output = Measured<A>;
+
     #[inline(always)]
-    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        (self.distance(x, y), Slope::rows())
+    fn run<I: Isa>(self) -> Measured<A> {
+        let Self { distance, x, y } = self;
+        match distance {
+            BuiltIn::Lp(lp) => lp.measure::<A, I>(x, y),
+            BuiltIn::SquaredEuclidean => {
+                let square = square_distance::<A, I>(x, y).value();
+                (square, Slope(Kind::SQUARE))
+            }
+            BuiltIn::Cosine => {
+                let pair = cosine::<A, I>(x, y, 0.0);
+                (pair.distance, Slope(Kind::Cosine(pair)))
+            }
+        }
     }
 }
 
-/// A distance that is known only at run time: of the crate, with its kernels, or the user's.
+struct Gradients<'r, 'o, A> {
+    distance: BuiltIn,
+    x: &'r [A],
+    y: &'r [A],
+    out: [&'o mut [f64]; 2],
+}
+
+impl<A: Scalar> Kernel for Gradients<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self { distance, x, y, .. } = self;
+        let (_, slope) = distance.measure::<A, I>(x, y);
+        for (side, out) in self.out.into_iter().enumerate() {
+            out.fill(0.0);
+            add_gradient::<A, I>(out, slope, 1.0, [x, y], side);
+        }
+    }
+}
+
+/// Adds `factor` times the gradient of a measured distance by one of its rows.
+#[inline(always)]
+pub(crate) fn add_gradient<A: Scalar, I: Isa>(
+    out: &mut [f64],
+    slope: Slope<A::Real>,
+    factor: f64,
+    rows: [&[A]; 2],
+    side: usize,
+) {
+    I::call(AddGradient {
+        out,
+        slope,
+        factor,
+        rows,
+        side,
+    });
+}
+
+struct AddGradient<'r, 'o, A: Scalar> {
+    out: &'o mut [f64],
+    slope: Slope<A::Real>,
+    factor: f64,
+    rows: [&'r [A]; 2],
+    side: usize,
+}
+
+impl<A: Scalar> Kernel for AddGradient<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let both = &mut BothGradients {
+            coordinates: self.slope.coordinates::<A, I>(self.factor),
+            rows: self.rows.map(Groups::new),
+        };
+        let side = self.side;
+        add_to::<I>(self.out, Side { both, side });
+    }
+}
+
+/// A distance that is known only at run time: of the crate, with its kernels, or the user's, called through a pointer, so that the kernels are compiled
+/// here and not in each crate that has one.
 pub(crate) enum Chosen<'d, A> {
     BuiltIn(BuiltIn),
-    User(User<'d, A>),
+    User(&'d dyn Distance<A>),
 }
 
 impl<'d, A: Scalar> Chosen<'d, A> {
     pub(crate) fn new(distance: &'d dyn Distance<A>) -> Self {
         match distance.built_in() {
             Some(built_in) => Self::BuiltIn(built_in),
-            None => Self::User(User(distance)),
+            None => Self::User(distance),
         }
     }
-}
 
-impl<A: Scalar> Distance<A> for Chosen<'_, A> {
-    fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        self.measure::<Portable>(x, y).0
-    }
-
-    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
-        match self {
-            Self::BuiltIn(_) => both_gradients(self, x, y, dx, dy),
-            Self::User(user) => user.gradient(x, y, dx, dy),
-        }
-    }
-}
-
-impl<A: Scalar> Metric<A> for Chosen<'_, A> {
+    /// The distance, NaN where it is infinite because a row is, with what its gradient needs besides the rows.
     #[inline(always)]
-    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
+    pub(crate) fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> Measured<A> {
         match self {
-            Self::BuiltIn(BuiltIn::Lp(lp)) => lp.measure::<I>(x, y),
-            Self::BuiltIn(BuiltIn::SquaredEuclidean) => SquaredEuclidean.measure::<I>(x, y),
-            Self::BuiltIn(BuiltIn::Cosine) => CosineDistance.measure::<I>(x, y),
-            Self::User(user) => user.measure::<I>(x, y),
+            Self::BuiltIn(built_in) => built_in.measure::<A, I>(x, y),
+            Self::User(user) => fair((user.distance(x, y), Slope::rows()), x, y),
+        }
+    }
+
+    /// Both distances of x, to y and to z.
+    #[inline(always)]
+    pub(crate) fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [Measured<A>; 2] {
+        match self {
+            Self::BuiltIn(built_in) => built_in.measure_two::<A, I>(x, y, z),
+            Self::User(_) => [y, z].map(|y| self.measure::<I>(x, y)),
+        }
+    }
+
+    /// Both gradients, in whole rows.
+    pub(crate) fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
+        match self {
+            Self::BuiltIn(built_in) => built_in.gradient(x, y, dx, dy),
+            Self::User(user) => user.gradient(x, y, dx, dy),
         }
     }
 }
@@ -181,31 +300,6 @@ pub struct SquaredEuclidean;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CosineDistance;
 
-/// Both gradients of a distance of the crate, by itself, outside of a pass.
-fn both_gradients<A: Scalar>(
-    distance: &impl Metric<A>,
-    x: &[A],
-    y: &[A],
-    dx: &mut [f64],
-    dy: &mut [f64],
-) {
-    let (_, slope) = distance.measure::<Portable>(x, y);
-    let mut both = BothGradients {
-        coordinates: slope.coordinates::<A, Portable>(1.0),
-        rows: [x, y].map(Groups::new),
-    };
-    for (side, out) in [dx, dy].into_iter().enumerate() {
-        out.fill(0.0);
-        add_to::<Portable>(
-            out,
-            Side {
-                both: &mut both,
-                side,
-            },
-        );
-    }
-}
-
 /// A multiple of both gradients of a measured pair of rows.
 pub(crate) struct BothGradients<'r, A: Scalar, I: Isa> {
     pub(crate) coordinates: Coordinates<A, I>,
@@ -234,60 +328,27 @@ impl<I: Isa, B: Columns<I, 2>> Columns<I, 1> for Side<'_, B> {
     }
 }
 
-impl<A: Scalar> Distance<A> for SquaredEuclidean {
-    fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        self.measure::<Portable>(x, y).0
-    }
+macro_rules! built_in {
+    ($distance:ty, $this:ident => $built_in:expr) => {
+        impl<A: Scalar> Distance<A> for $distance {
+            fn distance(&self, x: &[A], y: &[A]) -> f64 {
+                let $this = *self;
+                $built_in.distance(x, y)
+            }
 
-    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
-        both_gradients(self, x, y, dx, dy);
-    }
+            fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
+                let $this = *self;
+                $built_in.gradient(x, y, dx, dy);
+            }
 
-    fn built_in(&self) -> Option<BuiltIn> {
-        Some(BuiltIn::SquaredEuclidean)
-    }
+            fn built_in(&self) -> Option<BuiltIn> {
+                let $this = *self;
+                Some($built_in)
+            }
+        }
+    };
 }
 
-impl<A: Scalar> Metric<A> for SquaredEuclidean {
-    #[inline(always)]
-    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        let slope = Kind::Difference {
-            epsilon: 0.0,
-            scale: 1.0,
-            factor: 2.0,
-        };
-        (square_distance::<A, I>(x, y).value(), Slope(slope))
-    }
-
-    #[inline(always)]
-    fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [(f64, Slope<A::Real>); 2] {
-        let slope = Slope(Kind::Difference {
-            epsilon: 0.0,
-            scale: 1.0,
-            factor: 2.0,
-        });
-        square_distances::<A, I>(x, y, z).map(|square| (square.value(), slope))
-    }
-}
-
-impl<A: Scalar> Distance<A> for CosineDistance {
-    fn distance(&self, x: &[A], y: &[A]) -> f64 {
-        self.measure::<Portable>(x, y).0
-    }
-
-    fn gradient(&self, x: &[A], y: &[A], dx: &mut [f64], dy: &mut [f64]) {
-        both_gradients(self, x, y, dx, dy);
-    }
-
-    fn built_in(&self) -> Option<BuiltIn> {
-        Some(BuiltIn::Cosine)
-    }
-}
-
-impl<A: Scalar> Metric<A> for CosineDistance {
-    #[inline(always)]
-    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        let pair = cosine::<A, I>(x, y, 0.0);
-        (pair.distance, Slope(Kind::Cosine(pair)))
-    }
-}
+built_in!(Lp, lp => BuiltIn::Lp(lp));
+built_in!(SquaredEuclidean, _this => BuiltIn::SquaredEuclidean);
+built_in!(CosineDistance, _this => BuiltIn::Cosine);

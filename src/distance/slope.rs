@@ -39,6 +39,15 @@ pub(super) enum Kind<R> {
     Cosine(Cosine<R>),
 }
 
+impl<R> Kind<R> {
+    /// 2(x − y), of ‖x − y‖².
+    pub(super) const SQUARE: Self = Self::Difference {
+        epsilon: 0.0,
+        scale: 1.0,
+        factor: 2.0,
+    };
+}
+
 impl<R> Slope<R> {
     /// Of a distance whose gradient comes in whole rows.
     pub(crate) fn rows() -> Self {
@@ -126,27 +135,41 @@ impl<A: Scalar, I: Isa> Coordinates<A, I> {
                 let z = scale.map_or(z, |scale| I::mul(z, I::splat(scale)));
                 I::mul(z, I::splat(*factor))
             }
-            Rule::Other(kind, scale) => I::map(I::sub(x, y), |z| *scale * share(kind, z)),
+            Rule::Other(kind, scale) => other::<_, I>(kind, *scale, I::sub(x, y)),
         };
         [by_x, I::sub(none, by_x)]
     }
 }
 
-/// The gradient by x of the distances that take more than a product, for the difference `z` of a coordinate.
-fn share<R>(kind: &Kind<R>, z: f64) -> f64 {
+/// `scale` times the gradient by x of the distances that take more than a product, for the differences `z` of some coordinates.
+#[inline(always)]
+fn other<R, I: Isa>(kind: &Kind<R>, scale: f64, z: I::Wide) -> I::Wide {
     let sign = |z: f64| if z == 0.0 { 0.0 } else { 1f64.copysign(z) };
     match *kind {
-        Kind::Sign { epsilon } => sign(z + epsilon),
+        Kind::Sign { epsilon } => I::map(z, |z| scale * sign(z + epsilon)),
         Kind::Largest {
             epsilon,
             distance,
             ties,
-        } if (z + epsilon).abs() == distance => sign(z + epsilon) / ties,
+        } => {
+            let share = scale / ties;
+            I::map(z, |z| {
+                let z = z + epsilon;
+                if z.abs() == distance {
+                    share * sign(z)
+                } else {
+                    0.0
+                }
+            })
+        }
         Kind::Power {
             epsilon,
             distance,
             power,
-        } => sign(z + epsilon) * ((z + epsilon).abs() / distance).powf(power),
-        _ => 0.0,
+        } => I::map(z, |z| {
+            let z = z + epsilon;
+            scale * sign(z) * (z.abs() / distance).powf(power)
+        }),
+        _ => I::splat(0.0),
     }
 }

@@ -1,6 +1,6 @@
 //! The softmax of each query, once its own negatives are in, and the gradient of what is listed.
 
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
 
 use super::embeddings::Embeddings;
 use super::listed::{Listed, Unfinished, Views, times};
@@ -71,8 +71,7 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, '_, '_, '_, A> {
                     let document = contiguous(listed.documents.row(target), &mut pass.spare);
                     let pair = listed.measure::<I>(row, document);
                     let factor = times(-weight, pull);
-                    pass.sum
-                        .add_all::<I>(pair.first::<A, I>(factor, row, document));
+                    pair.add_first::<A, I>(factor, row, document, &mut pass.sum);
                 }
             }
             let Pass { sum, before, .. } = &mut pass;
@@ -177,29 +176,67 @@ impl<A: Scalar> Pass<A> {
             };
             let factor = times(weight, share);
             let negative = contiguous(row_of(own.rows, at), &mut self.spare);
-            let gradient = NegativeGradient::<A, I> {
-                by_query: pair.slope(factor),
-                by_negative: pair.swapped().slope(factor),
-                query: &self.wide,
-                negative: Groups::new(negative),
-                sum: &mut self.sum,
-                // The same negative of the next query can come into the cache while this one's gradient goes out.
-                ahead: ahead(own.rows, at + own.of(i).len(), self.stores),
-            };
-            let Some(to) = &mut to else {
-                visit::<I>(row.len(), gradient);
-                continue;
-            };
-            let local = to.local(at);
-            let view = to.rows.row_mut(local);
-            match unfinished {
-                None => write_row::<A, I>(view, self.stores, gradient),
-                Some(embeddings) => {
+            // The same negative of the next query can come into the cache while this one's gradient goes out.
+            let ahead = ahead(own.rows, at + own.of(i).len(), self.stores);
+            let to = to.as_mut().map(|to| {
+                let local = to.local(at);
+                let view = to.rows.row_mut(local);
+                let raise = unfinished.map(|embeddings| {
                     self.before.clear();
                     self.before.extend(view.iter().copied());
-                    let gradient = OnTop::new(&self.before, raise(embeddings, at), gradient);
-                    write_row::<A, I>(view, Stores::Cached, gradient);
-                }
+                    raise(embeddings, at)
+                });
+                (view, raise)
+            });
+            I::call(OwnNegative {
+                pair,
+                factor,
+                query: &self.wide,
+                negative,
+                sum: &mut self.sum,
+                ahead,
+                to,
+                before: &self.before,
+                stores: self.stores,
+            });
+        }
+    }
+}
+
+/// Writes the gradient of an own negative, and adds up that of its query.
+struct OwnNegative<'r, 'v, A: Scalar> {
+    pair: Pair<A::Real>,
+    factor: f64,
+    query: &'r WideRow,
+    negative: &'r [A],
+    sum: &'r mut WideRow,
+    ahead: Ahead<'r, A>,
+    /// Where it goes if it is wanted; with a factor it is added to what was there before.
+    to: Option<(ArrayViewMut1<'v, A>, Option<f64>)>,
+    before: &'r [A],
+    stores: Stores,
+}
+
+impl<A: Scalar> Kernel for OwnNegative<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self { pair, factor, .. } = self;
+        let gradient = NegativeGradient::<A, I> {
+            by_query: pair.slope(factor),
+            by_negative: pair.swapped().slope(factor),
+            query: self.query,
+            negative: Groups::new(self.negative),
+            sum: self.sum,
+            ahead: self.ahead,
+        };
+        match self.to {
+            None => visit::<I>(self.negative.len(), gradient),
+            Some((view, None)) => write_row::<A, I>(view, self.stores, gradient),
+            Some((view, Some(factor))) => {
+                let gradient = OnTop::new(self.before, factor, gradient);
+                write_row::<A, I>(view, Stores::Cached, gradient);
             }
         }
     }
@@ -285,7 +322,8 @@ impl<A: Scalar, P: Fn(usize, usize) -> f64> Kernel for Documents<'_, '_, '_, A, 
                 let weight = self.listed.weight(i) * self.listed.per_temperature;
                 let factor = times(-weight, (self.pull)(i, at));
                 let pair = self.listed.measure::<I>(row, document);
-                sum.add_all::<I>(pair.second::<A, I>(factor, row, document));
+                pair.swapped()
+                    .add_first::<A, I>(factor, document, row, &mut sum);
             }
             write_row::<A, I>(self.views.row_mut(local), Stores::Cached, &sum);
         }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::loss::{Loss, Want};
 use crate::rows::{Out, Scratch};
 use crate::scalar::Scalar;
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel};
 use crate::similarity::{Angle, angle, first_half};
 use crate::store::write_rows;
 use crate::workspace::Workspace;
@@ -119,14 +119,38 @@ impl<A: Scalar> Measure<A> for AngleOfPair {
         out: Out<'_, Views<'_, A>>,
         _: &mut Scratch,
     ) {
+        I::call(Write {
+            rows,
+            slope,
+            factor,
+            out,
+        });
+    }
+}
+
+/// Writes both gradients of a pair.
+struct Write<'r, 'o, 'g, A: Scalar> {
+    rows: Rows<'r, A>,
+    slope: Angle<A::Real>,
+    factor: f64,
+    out: Out<'o, Views<'g, A>>,
+}
+
+impl<A: Scalar> Kernel for Write<'_, '_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self { rows, out, .. } = self;
         let half = first_half(rows.pair[0].len());
         let (gx, gy) = out.views;
         let views = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
         let [(x_first, x_last), (y_first, y_last)] =
             views.map(|view| view.map(|view| view.split_at(Axis(0), half)).unzip());
-        let first = slope.first::<A, I>(-factor, rows.pair);
-        write_rows::<A, I, 2>([x_first, y_first], out.stores, first);
-        let last = slope.last::<A, I>(-factor, rows.pair);
-        write_rows::<A, I, 2>([x_last, y_last], out.stores, last);
+        let halves = [[x_first, y_first], [x_last, y_last]];
+        for (last, views) in halves.into_iter().enumerate() {
+            let gradient = self.slope.half::<A, I>(-self.factor, rows.pair, last == 1);
+            write_rows::<A, I, 2>(views, out.stores, gradient);
+        }
     }
 }

@@ -5,15 +5,14 @@ use ndarray::{ArrayViewMut1, ArrayViewMut2, Axis};
 use super::batch::{BatchContrastiveInput, kind};
 use super::contrastive::{ContrastiveLoss, ContrastiveReport};
 use super::hard::{Hardness, Spread};
-use super::pass::{Measure, Term};
+use super::pass::Term;
 use crate::blocks::{Split, Threads, map_merge};
-use crate::distance::{BothGradients, Chosen, Distance, Side, Slope};
-use crate::kernels::Groups;
+use crate::distance::{Chosen, Distance, Slope, add_gradient};
 use crate::label::PairLabel;
 use crate::reduction::Sum;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
-use crate::store::{Stores, Wide, add_to, write_row};
+use crate::store::{Stores, Wide, write_row};
 
 /// Rows of a block. Another row is read once for all of them.
 const BLOCK: usize = 8;
@@ -259,16 +258,6 @@ impl<A: Scalar> AllPairs<'_, A> {
                 .for_each(|(out, x)| *out += factor * x);
             return;
         }
-        let mut both = BothGradients {
-            coordinates: slope.coordinates::<A, I>(factor),
-            rows: [Groups::new(x), Groups::new(y)],
-        };
-        add_to::<I>(
-            out,
-            Side {
-                both: &mut both,
-                side,
-            },
-        );
+        add_gradient::<A, I>(out, slope, factor, [x, y], side);
     }
 }

@@ -2,11 +2,11 @@
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use crate::distance::{BothGradients, Chosen, Distance, Metric, Slope};
+use crate::distance::{BothGradients, Chosen, Slope};
 use crate::kernels::Groups;
 use crate::rows::{Ahead, Extent, Out, Outcome, RowLoss, Scratch, contiguous};
 use crate::scalar::Scalar;
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel};
 use crate::similarity::{Cosine, cosine};
 use crate::store::{Columns, Wide, write_row, write_rows};
 
@@ -39,16 +39,13 @@ pub(super) trait Measure<A: Scalar>: Sync {
     );
 }
 
-/// A distance; NaN where it is infinite because a row is.
 impl<A: Scalar> Measure<A> for Chosen<'_, A> {
     type Value = f64;
     type Slope = Slope<A::Real>;
 
     #[inline(always)]
     fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Self::Slope) {
-        let (distance, slope) = Metric::measure::<I>(self, x, y);
-        let finite = distance.is_finite() || x.iter().chain(y).all(|x| x.is_finite());
-        (if finite { distance } else { f64::NAN }, slope)
+        Chosen::measure::<I>(self, x, y)
     }
 
     #[inline(always)]
@@ -111,14 +108,37 @@ fn write_coordinates<A: Scalar, I: Isa>(
     factor: f64,
     out: Out<'_, Views<'_, A>>,
 ) {
-    let (gx, gy) = out.views;
-    let views = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
-    let both = BothGradients {
-        coordinates: slope.coordinates::<A, I>(factor),
-        rows: rows.pair.map(Groups::new),
-    };
-    let ahead = rows.ahead;
-    write_rows::<A, I, 2>(views, out.stores, AndAhead { both, ahead });
+    I::call(WriteBoth {
+        rows,
+        slope,
+        factor,
+        out,
+    });
+}
+
+/// Writes both gradients of a pair.
+struct WriteBoth<'r, 'o, 'g, A: Scalar> {
+    rows: Rows<'r, A>,
+    slope: Slope<A::Real>,
+    factor: f64,
+    out: Out<'o, Views<'g, A>>,
+}
+
+impl<A: Scalar> Kernel for WriteBoth<'_, '_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self { rows, out, .. } = self;
+        let (gx, gy) = out.views;
+        let views = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
+        let both = BothGradients {
+            coordinates: self.slope.coordinates::<A, I>(self.factor),
+            rows: rows.pair.map(Groups::new),
+        };
+        let ahead = rows.ahead;
+        write_rows::<A, I, 2>(views, out.stores, AndAhead { both, ahead });
+    }
 }
 
 /// Both gradients, while the next pair comes in.

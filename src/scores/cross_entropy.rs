@@ -3,7 +3,7 @@
 use super::exponentials::{Exponentials, exponentiate};
 use super::positives::Members;
 use crate::several_positives::SeveralPositives;
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel};
 
 /// How a row is judged.
 #[derive(Clone, Copy)]
@@ -40,6 +40,21 @@ impl Rule {
         positives: Members<'_>,
         gradient: &mut [f64],
     ) -> Judged {
+        I::call(Judge {
+            rule: self,
+            scores,
+            positives,
+            gradient,
+        })
+    }
+
+    #[inline(always)]
+    fn judge_here<I: Isa>(
+        self,
+        scores: &[f64],
+        positives: Members<'_>,
+        gradient: &mut [f64],
+    ) -> Judged {
         if positives.len() == 0 {
             gradient.fill(0.0);
             return Judged::default();
@@ -70,6 +85,23 @@ impl Rule {
             }
             judged
         }
+    }
+}
+
+struct Judge<'r, 'p, 'g> {
+    rule: Rule,
+    scores: &'r [f64],
+    positives: Members<'p>,
+    gradient: &'g mut [f64],
+}
+
+impl Kernel for Judge<'_, '_, '_> {
+    type Output = Judged;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Judged {
+        self.rule
+            .judge_here::<I>(self.scores, self.positives, self.gradient)
     }
 }
 

@@ -207,7 +207,7 @@ impl<A: Scalar> Kernel for Backward<'_, '_, '_, A> {
                 if factor != 0.0 {
                     let x = self.own.row(self.first + i);
                     let pair = self.similarity.measure::<A, I>(x, y);
-                    sum.add_all::<I>(pair.first::<A, I>(factor, x, y));
+                    pair.add_first::<A, I>(factor, x, y, sum);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! How far the softmax of one row of scores is from that of another.
 
 use super::exponentials::{Exponentials, exponentiate};
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel};
 
 /// Which number says how far the student is from the teacher. Their gradients are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,6 +45,36 @@ impl Divergence {
         scratch: &mut [f64],
         gradient: &mut [f64],
     ) -> Compared {
+        I::call(Compare {
+            divergence: self,
+            teacher,
+            student,
+            scratch,
+            gradient,
+        })
+    }
+}
+
+struct Compare<'r, 's, 'o> {
+    divergence: Divergence,
+    teacher: &'r Softened<'s>,
+    student: &'r Softened<'s>,
+    scratch: &'o mut [f64],
+    gradient: &'o mut [f64],
+}
+
+impl Kernel for Compare<'_, '_, '_> {
+    type Output = Compared;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Compared {
+        let Self {
+            teacher,
+            student,
+            scratch,
+            gradient,
+            ..
+        } = self;
         scratch.copy_from_slice(teacher.scores);
         gradient.copy_from_slice(student.scores);
         let t = exponentiate::<I>(scratch, teacher.per_temperature);
@@ -69,7 +99,7 @@ impl Divergence {
             sums: [t, s],
         };
         let mut compared = pair.sum_up(scratch, gradient);
-        if self == Self::CrossEntropy {
+        if self.divergence == Divergence::CrossEntropy {
             compared.loss += compared.entropy;
         }
         compared

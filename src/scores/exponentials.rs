@@ -1,7 +1,7 @@
 //! The exponentials of a row of scores, relative to the largest, with their sums.
 
 use crate::kernels::{Stripe, exp};
-use crate::simd::{Isa, LANES};
+use crate::simd::{Isa, Kernel, LANES};
 
 /// e^((s − max)/τ) of the candidates of a row, summed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +34,28 @@ impl Exponentials {
 /// Puts e^((s − max)/τ) in the place of every score s of the row. Of −∞, which is a candidate that is left out, that is 0.
 #[inline(always)]
 pub(super) fn exponentiate<I: Isa>(row: &mut [f64], per_temperature: f64) -> Exponentials {
+    I::call(Exponentiate {
+        row,
+        per_temperature,
+    })
+}
+
+struct Exponentiate<'r> {
+    row: &'r mut [f64],
+    per_temperature: f64,
+}
+
+impl Kernel for Exponentiate<'_> {
+    type Output = Exponentials;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Exponentials {
+        replace::<I>(self.row, self.per_temperature)
+    }
+}
+
+#[inline(always)]
+fn replace<I: Isa>(row: &mut [f64], per_temperature: f64) -> Exponentials {
     let largest = largest(row);
     let max = if largest == f64::INFINITY {
         f64::NAN
@@ -43,15 +65,17 @@ pub(super) fn exponentiate<I: Isa>(row: &mut [f64], per_temperature: f64) -> Exp
     let shift = if max == f64::NEG_INFINITY { 0.0 } else { max };
     let mut sums: [Stripe<I>; 4] = std::array::from_fn(|_| Stripe::zero());
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
-    for chunk in chunks {
+    let mut last = [f64::NEG_INFINITY; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    let last_count = usize::from(!rest.is_empty());
+    // One call of `add` in the code: it is long.
+    for chunk in chunks
+        .iter_mut()
+        .chain([&mut last].into_iter().take(last_count))
+    {
         add::<I>(chunk, shift, per_temperature, &mut sums);
     }
-    if !rest.is_empty() {
-        let mut chunk = [f64::NEG_INFINITY; LANES];
-        chunk[..rest.len()].copy_from_slice(rest);
-        add::<I>(&mut chunk, shift, per_temperature, &mut sums);
-        rest.copy_from_slice(&chunk[..rest.len()]);
-    }
+    rest.copy_from_slice(&last[..rest.len()]);
     let [sum, moment, total, count] = sums.map(|sum| {
         use crate::wide::Real;
         sum.sum::<f64>().value()
@@ -111,7 +135,7 @@ fn largest(row: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Kernel, available, dispatch_at};
+    use crate::simd::{available, dispatch_at};
 
     /// Exponentials are within 1.5 ulp, sums and moments of up to forty of them a little more.
     const ROUNDING: f64 = 1e-13;

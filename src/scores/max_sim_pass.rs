@@ -255,7 +255,7 @@ impl<A: Scalar> Kernel for ToQueries<'_, '_, '_, '_, A> {
                     if winner != NOBODY && factor != A::zero() {
                         let (x, y) = (queries.rows.row(token), documents.rows.row(winner));
                         let pair = self.pass.pair::<I>(x, y);
-                        sum.add_all::<I>(pair.first::<A, I>(share * factor.wide(), x, y));
+                        pair.add_first::<A, I>(share * factor.wide(), x, y, &mut sum);
                     }
                 }
                 write_row::<A, I>(self.out.row_mut(token - start), Stores::Cached, &sum);
@@ -297,7 +297,8 @@ impl<A: Scalar> Kernel for ToDocuments<'_, '_, '_, '_, A> {
                     if winner != NOBODY {
                         let (x, y) = (queries.rows.row(token), documents.rows.row(winner));
                         let pair = self.pass.pair::<I>(x, y);
-                        sums[winner - start].add_all::<I>(pair.second::<A, I>(factor, x, y));
+                        pair.swapped()
+                            .add_first::<A, I>(factor, y, x, &mut sums[winner - start]);
                     }
                 }
             }

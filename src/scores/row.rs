@@ -1,13 +1,13 @@
 //! What the losses over rows of scores share: scores as wide numbers, candidates left out, rows without anything to learn.
 
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 use super::positives::Members;
 use crate::error::Error;
 use crate::reduction::Reduction;
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel};
 use crate::store::{Stores, Wide, write_row};
 
 /// Copies a row of scores. Those that are left out become −∞.
@@ -64,13 +64,35 @@ pub(super) fn write<A: Scalar, I: Isa>(
     gradient: &mut [f64],
     factor: f64,
 ) {
-    let Some(view) = view else { return };
-    if factor == 0.0 {
-        gradient.fill(0.0);
-    } else {
-        gradient.iter_mut().for_each(|x| *x *= factor);
+    if let Some(view) = view {
+        I::call(Write {
+            view: view.row_mut(row),
+            stores,
+            gradient,
+            factor,
+        });
     }
-    write_row::<A, I>(view.row_mut(row), stores, Wide::new(gradient));
+}
+
+struct Write<'v, 's, A> {
+    view: ArrayViewMut1<'v, A>,
+    stores: Stores,
+    gradient: &'s mut [f64],
+    factor: f64,
+}
+
+impl<A: Scalar> Kernel for Write<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        if self.factor == 0.0 {
+            self.gradient.fill(0.0);
+        } else {
+            self.gradient.iter_mut().for_each(|x| *x *= self.factor);
+        }
+        write_row::<A, I>(self.view, self.stores, Wide::new(self.gradient));
+    }
 }
 
 /// A product that is 0 where the factor is: a row of weight zero does not take part, not even with a NaN.

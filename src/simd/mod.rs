@@ -168,8 +168,18 @@ impl Isa for Portable {
     }
     #[inline(always)]
     fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide {
-        std::array::from_fn(|lane| x[lane].mul_add(y[lane], z[lane]))
+        if Self::FMA {
+            std::array::from_fn(|lane| x[lane].mul_add(y[lane], z[lane]))
+        } else {
+            fused_by_calls(&x, &y, &z)
+        }
     }
+}
+
+/// Sixteen calls of the library's multiply-add, kept together: inlined they would be most of the code of each kernel.
+#[inline(never)]
+fn fused_by_calls(x: &[f64; LANES], y: &[f64; LANES], z: &[f64; LANES]) -> [f64; LANES] {
+    std::array::from_fn(|lane| x[lane].mul_add(y[lane], z[lane]))
 }
 
 /// The lanes as registers of one vector type. Loops and no closures: an instruction is only inlined into a function that may use it, which a

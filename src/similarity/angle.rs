@@ -4,7 +4,7 @@ use super::SAFE;
 use super::cosine::power_of_two_scale;
 use crate::kernels::{Groups, Moments, dot, moments, scaled_moments};
 use crate::scalar::Scalar;
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel};
 use crate::store::Columns;
 use crate::wide::Real;
 
@@ -33,6 +33,22 @@ pub(crate) fn first_half(dim: usize) -> usize {
 /// The angle similarity of two rows; 0 and without gradient if one of them is zero.
 #[inline(always)]
 pub(crate) fn angle<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Angle<A::Real> {
+    I::call(AngleOf(x, y))
+}
+
+struct AngleOf<'r, A>(&'r [A], &'r [A]);
+
+impl<A: Scalar> Kernel for AngleOf<'_, A> {
+    type Output = Angle<A::Real>;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Angle<A::Real> {
+        measure::<A, I>(self.0, self.1)
+    }
+}
+
+#[inline(always)]
+fn measure<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Angle<A::Real> {
     let half = first_half(x.len());
     let paired = x.len() - half;
     let mut sums = moments::<A, I>(x, y);
@@ -70,40 +86,21 @@ pub(crate) fn angle<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Angle<A::Real> {
 }
 
 impl<R: Real> Angle<R> {
-    /// `factor` times both gradients, for the coordinates of the first halves of the rows.
+    /// `factor` times both gradients, for the coordinates of the first halves of the rows or of the last.
     #[inline(always)]
-    pub(crate) fn first<'r, A: Scalar<Real = R>, I: Isa>(
+    pub(crate) fn half<'r, A: Scalar<Real = R>, I: Isa>(
         self,
         factor: f64,
         rows: [&'r [A]; 2],
+        last: bool,
     ) -> HalfSlope<'r, A, I> {
-        let half = first_half(rows[0].len());
-        let own = rows.map(|row| &row[..half]);
-        let other = rows.map(|row| &row[half..]);
-        self.half(factor, own, other, -1.0)
-    }
-
-    /// The same for those of the last halves.
-    #[inline(always)]
-    pub(crate) fn last<'r, A: Scalar<Real = R>, I: Isa>(
-        self,
-        factor: f64,
-        rows: [&'r [A]; 2],
-    ) -> HalfSlope<'r, A, I> {
-        let half = first_half(rows[0].len());
-        let own = rows.map(|row| &row[half..]);
-        let other = rows.map(|row| &row[..half]);
-        self.half(factor, own, other, 1.0)
-    }
-
-    #[inline(always)]
-    fn half<'r, A: Scalar<Real = R>, I: Isa>(
-        self,
-        factor: f64,
-        own: [&'r [A]; 2],
-        other: [&'r [A]; 2],
-        turn: f64,
-    ) -> HalfSlope<'r, A, I> {
+        let halves = rows.map(|row| row.split_at(first_half(row.len())));
+        let (first_halves, last_halves) = (halves.map(|half| half.0), halves.map(|half| half.1));
+        let (own, other, turn) = if last {
+            (last_halves, first_halves, 1.0)
+        } else {
+            (first_halves, last_halves, -1.0)
+        };
         HalfSlope {
             own: own.map(Groups::new),
             other: other.map(Groups::new),

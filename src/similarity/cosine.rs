@@ -31,7 +31,23 @@ pub(crate) const SAFE: Range<f64> = 1e-280..1e280;
 /// The cosine of two rows. With `epsilon` > 0 it is added to both squared norms, as PyTorch does.
 #[inline(always)]
 pub(crate) fn cosine<A: Scalar, I: Isa>(x: &[A], y: &[A], epsilon: f64) -> Cosine<A::Real> {
-    cosine_of::<A, I>(moments::<A, I>(x, y), x, y, epsilon)
+    I::call(CosineOf { x, y, epsilon })
+}
+
+struct CosineOf<'r, A> {
+    x: &'r [A],
+    y: &'r [A],
+    epsilon: f64,
+}
+
+impl<A: Scalar> Kernel for CosineOf<'_, A> {
+    type Output = Cosine<A::Real>;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Self::Output {
+        let Self { x, y, epsilon } = self;
+        cosine_of::<A, I>(moments::<A, I>(x, y), x, y, epsilon)
+    }
 }
 
 #[inline(always)]

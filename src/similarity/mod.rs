@@ -5,8 +5,8 @@ mod cosine;
 
 use crate::kernels::{Groups, Moments, dot, moments_with, square_distance};
 use crate::scalar::Scalar;
-use crate::simd::Isa;
-use crate::store::Columns;
+use crate::simd::{Isa, Kernel};
+use crate::store::{Columns, WideRow};
 use crate::wide::Real;
 pub(crate) use angle::{Angle, angle, first_half};
 use cosine::cosine_of;
@@ -43,11 +43,14 @@ impl Similarity {
     /// The similarity of two rows, ready to be differentiated.
     #[inline(always)]
     pub(crate) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Pair<A::Real> {
-        match self {
-            Self::Cosine => Pair::Cosine(cosine::<A, I>(x, y, 0.0)),
-            Self::Dot => Pair::Dot(fair(dot::<A, I>(x, y).value(), x, y)),
-            Self::SquaredEuclidean => Pair::Difference(squared_distance::<A, I>(x, y)),
-        }
+        let square = None;
+        let similarity = self;
+        I::call(Measure {
+            similarity,
+            square,
+            x,
+            y,
+        })
     }
 
     /// [`measure`](Self::measure) where x·x is known.
@@ -58,12 +61,38 @@ impl Similarity {
         x: &[A],
         y: &[A],
     ) -> Pair<A::Real> {
-        match self {
-            Self::Cosine => {
+        let square = Some(xx);
+        let similarity = self;
+        I::call(Measure {
+            similarity,
+            square,
+            x,
+            y,
+        })
+    }
+}
+
+struct Measure<'r, A: Scalar> {
+    similarity: Similarity,
+    square: Option<A::Real>,
+    x: &'r [A],
+    y: &'r [A],
+}
+
+impl<A: Scalar> Kernel for Measure<'_, A> {
+    type Output = Pair<A::Real>;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Pair<A::Real> {
+        let Self { x, y, .. } = self;
+        match (self.similarity, self.square) {
+            (Similarity::Cosine, None) => Pair::Cosine(cosine::<A, I>(x, y, 0.0)),
+            (Similarity::Cosine, Some(xx)) => {
                 let [xy, yy] = moments_with::<A, I>(x, y);
                 Pair::Cosine(cosine_of::<A, I>(Moments { xx, xy, yy }, x, y, 0.0))
             }
-            Self::Dot | Self::SquaredEuclidean => self.measure::<A, I>(x, y),
+            (Similarity::Dot, _) => Pair::Dot(fair(dot::<A, I>(x, y).value(), x, y)),
+            (Similarity::SquaredEuclidean, _) => Pair::Difference(squared_distance::<A, I>(x, y)),
         }
     }
 }
@@ -120,30 +149,45 @@ impl<R: Real> Pair<R> {
         }
     }
 
-    /// `factor`·∂s/∂x
+    /// Adds `factor`·∂s/∂x.
     #[inline(always)]
-    pub(crate) fn first<'r, A: Scalar<Real = R>, I: Isa>(
+    pub(crate) fn add_first<A: Scalar<Real = R>, I: Isa>(
         self,
         factor: f64,
-        x: &'r [A],
-        y: &'r [A],
-    ) -> SimilarityGradient<'r, A, I> {
-        SimilarityGradient {
-            slope: self.slope(factor),
-            x: Groups::new(x),
-            y: Groups::new(y),
-        }
+        x: &[A],
+        y: &[A],
+        sum: &mut WideRow,
+    ) {
+        let pair = self;
+        I::call(AddFirst {
+            pair,
+            factor,
+            x,
+            y,
+            sum,
+        });
     }
+}
 
-    /// `factor`·∂s/∂y
+struct AddFirst<'r, 's, A: Scalar> {
+    pair: Pair<A::Real>,
+    factor: f64,
+    x: &'r [A],
+    y: &'r [A],
+    sum: &'s mut WideRow,
+}
+
+impl<A: Scalar> Kernel for AddFirst<'_, '_, A> {
+    type Output = ();
+
     #[inline(always)]
-    pub(crate) fn second<'r, A: Scalar<Real = R>, I: Isa>(
-        self,
-        factor: f64,
-        x: &'r [A],
-        y: &'r [A],
-    ) -> SimilarityGradient<'r, A, I> {
-        self.swapped().first::<A, I>(factor, y, x)
+    fn run<I: Isa>(self) {
+        let gradient = SimilarityGradient::<A, I> {
+            slope: self.pair.slope(self.factor),
+            x: Groups::new(self.x),
+            y: Groups::new(self.y),
+        };
+        self.sum.add_all::<I>(gradient);
     }
 }
 
@@ -169,7 +213,7 @@ impl<A: Scalar, I: Isa> PairSlope<A, I> {
 }
 
 /// The gradient of a similarity by the row x, column by column.
-pub(crate) struct SimilarityGradient<'r, A: Scalar, I: Isa> {
+struct SimilarityGradient<'r, A: Scalar, I: Isa> {
     slope: PairSlope<A, I>,
     x: Groups<'r, A>,
     y: Groups<'r, A>,

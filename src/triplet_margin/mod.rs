@@ -7,7 +7,7 @@ use ndarray::{
     Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis,
 };
 
-use crate::distance::{BuiltIn, CosineDistance, Distance, Lp, Metric, SquaredEuclidean, User};
+use crate::distance::{Chosen, Distance, Lp};
 use crate::error::{Error, check};
 use crate::loss::{Loss, OwnedGradient, Want};
 use crate::reduction::Reduction;
@@ -270,50 +270,40 @@ pub(crate) fn evaluate<A: Scalar>(
     _: &mut Workspace<A>,
 ) -> Result<A, Error> {
     loss.check(&input, &want)?;
-    Ok(match loss.distance.built_in() {
-        Some(BuiltIn::Lp(lp)) => loss.over(lp).run(input, want),
-        Some(BuiltIn::SquaredEuclidean) => loss.over(SquaredEuclidean).run(input, want),
-        Some(BuiltIn::Cosine) => loss.over(CosineDistance).run(input, want),
-        None => loss.over(User(loss.distance)).run(input, want),
-    })
+    let (n, dim) = input.anchor.dim();
+    let k = input.negatives.dim().1;
+    let extent = Extent {
+        rows: n,
+        row_bytes: (2 + k) * dim * size_of::<A>(),
+    };
+    let pass = Pass {
+        loss: &loss.over(Chosen::new(loss.distance)),
+        input,
+    };
+    let gradient = want
+        .gradient
+        .map(|gradient| (gradient.anchor, gradient.positive, gradient.negatives));
+    let (value, totals) = rows::evaluate(
+        &pass,
+        extent,
+        loss.reduction,
+        input.weights,
+        gradient,
+        want.rows,
+    );
+    if let Some(report) = want.report {
+        let [active, positive, negative, _] = totals.tally;
+        let triplets = (n * k) as f64;
+        *report = TripletMarginReport {
+            active: active / triplets,
+            positive_distance: positive / n as f64,
+            negative_distance: negative / triplets,
+        };
+    }
+    Ok(value)
 }
 
 impl<D> TripletMarginLoss<D> {
-    /// The pass, for input that has been checked.
-    fn run<A: Scalar>(&self, input: TripletMarginInput<'_, A>, want: Wanted<'_, '_, A>) -> A
-    where
-        D: Metric<A>,
-    {
-        let (n, dim) = input.anchor.dim();
-        let k = input.negatives.dim().1;
-        let extent = Extent {
-            rows: n,
-            row_bytes: (2 + k) * dim * size_of::<A>(),
-        };
-        let pass = Pass { loss: self, input };
-        let gradient = want
-            .gradient
-            .map(|gradient| (gradient.anchor, gradient.positive, gradient.negatives));
-        let (value, totals) = rows::evaluate(
-            &pass,
-            extent,
-            self.reduction,
-            input.weights,
-            gradient,
-            want.rows,
-        );
-        if let Some(report) = want.report {
-            let [active, positive, negative, _] = totals.tally;
-            let triplets = (n * k) as f64;
-            *report = TripletMarginReport {
-                active: active / triplets,
-                positive_distance: positive / n as f64,
-                negative_distance: negative / triplets,
-            };
-        }
-        value
-    }
-
     fn check<A: Scalar>(
         &self,
         input: &TripletMarginInput<'_, A>,

@@ -4,15 +4,15 @@ use ndarray::{ArrayView1, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, Axis};
 
 use super::gradient::{Differences, Gradients, OneNegative, Triplet};
 use super::{TripletMarginInput, TripletMarginLoss};
-use crate::distance::{BothGradients, Metric, Side, Slope};
+use crate::distance::{BothGradients, Chosen, Measured, Side, Slope};
 use crate::kernels::Groups;
 use crate::rows::{Out, Outcome, RowLoss, Scratch, contiguous};
 use crate::scalar::Scalar;
-use crate::simd::Isa;
-use crate::store::{Wide, add_to, write_row, write_rows};
+use crate::simd::{Isa, Kernel};
+use crate::store::{Stores, Wide, add_to, write_row, write_rows};
 
-pub(super) struct Pass<'l, 'a, A, D> {
-    pub(super) loss: &'l TripletMarginLoss<D>,
+pub(super) struct Pass<'l, 'a, A> {
+    pub(super) loss: &'l TripletMarginLoss<Chosen<'l, A>>,
     pub(super) input: TripletMarginInput<'a, A>,
 }
 
@@ -23,7 +23,7 @@ type Views<'g, A> = (
     Option<ArrayViewMut3<'g, A>>,
 );
 
-impl<'g, A: Scalar, D: Metric<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A, D> {
+impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A> {
     #[inline(always)]
     fn row<I: Isa>(
         &self,
@@ -84,12 +84,14 @@ impl<'g, A: Scalar, D: Metric<A>> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A, D
 }
 
 /// The positive of a row, measured, and the factor of its gradient.
+#[derive(Clone, Copy)]
 struct Near<R> {
     slope: Slope<R>,
     pull: f64,
 }
 
 /// A negative of a row, measured, and the factor of its gradient.
+#[derive(Clone, Copy)]
 struct Far<R> {
     slope: Slope<R>,
     factor: f64,
@@ -97,7 +99,7 @@ struct Far<R> {
     swapped: bool,
 }
 
-impl<A: Scalar, D: Metric<A>> Pass<'_, '_, A, D> {
+impl<A: Scalar> Pass<'_, '_, A> {
     #[inline(always)]
     fn negative(&self, row: usize, k: usize) -> ArrayView1<'_, A> {
         let negatives = self.input.negatives;
@@ -108,26 +110,21 @@ impl<A: Scalar, D: Metric<A>> Pass<'_, '_, A, D> {
 
     /// The distance of x to y.
     #[inline(always)]
-    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> (f64, Slope<A::Real>) {
-        let (distance, slope) = self.loss.distance.measure::<I>(x, y);
-        (fair(distance, [x, y]), slope)
+    fn measure<I: Isa>(&self, x: &[A], y: &[A]) -> Measured<A> {
+        self.loss.distance.measure::<I>(x, y)
     }
 
     /// The distances of x to y and to z.
     #[inline(always)]
-    fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [(f64, Slope<A::Real>); 2] {
-        let [to_y, to_z] = self.loss.distance.measure_two::<I>(x, y, z);
-        [
-            (fair(to_y.0, [x, y]), to_y.1),
-            (fair(to_z.0, [x, z]), to_z.1),
-        ]
+    fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [Measured<A>; 2] {
+        self.loss.distance.measure_two::<I>(x, y, z)
     }
 
     /// Adds the triplet of a negative, measured from the anchor, to the outcome.
     #[inline(always)]
     fn far<I: Isa>(
         &self,
-        measured: (f64, Slope<A::Real>),
+        measured: Measured<A>,
         positive: &[A],
         negative: &[A],
         near: f64,
@@ -173,7 +170,15 @@ impl<A: Scalar, D: Metric<A>> Pass<'_, '_, A, D> {
             [Some(one)] if !near.slope.comes_in_rows() => {
                 self.write_one::<I>(row, pair, near, one, out)
             }
-            _ => self.write_several::<I>(row, pair, near, far, out, scratch),
+            _ => I::call(WriteSeveral {
+                pass: self,
+                row,
+                pair,
+                near,
+                far,
+                out,
+                scratch,
+            }),
         }
     }
 
@@ -224,80 +229,13 @@ impl<A: Scalar, D: Metric<A>> Pass<'_, '_, A, D> {
                 };
                 write_rows::<A, I, 3>(rows, out.stores, gradient);
             }
-            _ => {
-                let gradient = OneNegative {
-                    triplet,
-                    active: near.pull != 0.0 || far.factor != 0.0,
-                    pull,
-                    push,
-                    swapped: far.swapped,
-                };
-                write_rows::<A, I, 3>(rows, out.stores, gradient);
-            }
-        }
-    }
-
-    /// Several negatives, or a distance whose gradient comes in rows: the sums for anchor and positive are kept in `f64`.
-    #[inline(always)]
-    fn write_several<I: Isa>(
-        &self,
-        row: usize,
-        [anchor, positive]: [&[A]; 2],
-        near: Near<A::Real>,
-        far: &[Option<Far<A::Real>>],
-        out: Out<'_, Views<'_, A>>,
-        scratch: &mut Scratch,
-    ) {
-        let (to_anchor, to_positive, to_negatives) = out.views;
-        let [to_a, to_p, dx, dy] = scratch.rows(anchor.len());
-        to_a.fill(0.0);
-        to_p.fill(0.0);
-        {
-            let rows = [anchor, positive];
-            let mut both = self.gradients::<I>(near.slope, near.pull, rows, [&mut *dx, &mut *dy]);
-            for (side, sum) in [&mut *to_a, &mut *to_p].into_iter().enumerate() {
-                add_to::<I>(
-                    sum,
-                    Side {
-                        both: &mut both,
-                        side,
-                    },
-                );
-            }
-        }
-        let mut spare = Vec::new();
-        for (k, far) in far.iter().flatten().enumerate() {
-            let negative = contiguous(self.negative(row, k), &mut spare);
-            let (x, sum) = if far.swapped {
-                (positive, &mut *to_p)
-            } else {
-                (anchor, &mut *to_a)
-            };
-            let rows = [x, negative];
-            let both = &mut self.gradients::<I>(far.slope, far.factor, rows, [&mut *dx, &mut *dy]);
-            add_to::<I>(
-                sum,
-                Side {
-                    both: &mut *both,
-                    side: 0,
-                },
-            );
-            if let Some(views) = to_negatives {
-                let view = negative_mut(views, out.row, k);
-                write_row::<A, I>(
-                    view,
-                    out.stores,
-                    Side {
-                        both: &mut *both,
-                        side: 1,
-                    },
-                );
-            }
-        }
-        for (view, sum) in [(to_anchor, to_a), (to_positive, to_p)] {
-            if let Some(view) = view {
-                write_row::<A, I>(view.row_mut(out.row), out.stores, Wide::new(sum));
-            }
+            _ => I::call(WriteOne {
+                triplet,
+                near,
+                far: *far,
+                rows,
+                stores: out.stores,
+            }),
         }
     }
 
@@ -322,13 +260,94 @@ impl<A: Scalar, D: Metric<A>> Pass<'_, '_, A, D> {
     }
 }
 
-/// A distance of two rows; NaN where it is infinite because a row is, and not by overflow.
-#[inline(always)]
-fn fair<A: Scalar>(distance: f64, rows: [&[A]; 2]) -> f64 {
-    if distance.is_finite() || rows.iter().all(|row| row.iter().all(|x| x.is_finite())) {
-        distance
-    } else {
-        f64::NAN
+/// Writes the gradients of a triplet of any distance of the crate.
+struct WriteOne<'r, 'v, A: Scalar> {
+    triplet: Triplet<'r, A>,
+    near: Near<A::Real>,
+    far: Far<A::Real>,
+    rows: [Option<ArrayViewMut1<'v, A>>; 3],
+    stores: Stores,
+}
+
+impl<A: Scalar> Kernel for WriteOne<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self { near, far, .. } = self;
+        let gradient = OneNegative::<A, I> {
+            triplet: self.triplet,
+            active: near.pull != 0.0 || far.factor != 0.0,
+            pull: near.slope.coordinates(near.pull),
+            push: far.slope.coordinates(far.factor),
+            swapped: far.swapped,
+        };
+        write_rows::<A, I, 3>(self.rows, self.stores, gradient);
+    }
+}
+
+/// Writes the gradients for several negatives, or of a distance whose gradient comes in rows: the sums for anchor and positive are kept in `f64`.
+struct WriteSeveral<'w, 'l, 'a, 'g, A: Scalar> {
+    pass: &'w Pass<'l, 'a, A>,
+    row: usize,
+    pair: [&'w [A]; 2],
+    near: Near<A::Real>,
+    far: &'w [Option<Far<A::Real>>],
+    out: Out<'w, Views<'g, A>>,
+    scratch: &'w mut Scratch,
+}
+
+impl<A: Scalar> Kernel for WriteSeveral<'_, '_, '_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self {
+            pass, near, out, ..
+        } = self;
+        let [anchor, positive] = self.pair;
+        let (to_anchor, to_positive, to_negatives) = out.views;
+        let [to_a, to_p, dx, dy] = self.scratch.rows(anchor.len());
+        to_a.fill(0.0);
+        to_p.fill(0.0);
+        let mut spare = Vec::new();
+        // The positive first, then the negatives.
+        for k in 0..=self.far.len() {
+            let (slope, factor, swapped, other) = if k == 0 {
+                (near.slope, near.pull, false, positive)
+            } else if let Some(far) = &self.far[k - 1] {
+                let negative = contiguous(pass.negative(self.row, k - 1), &mut spare);
+                (far.slope, far.factor, far.swapped, negative)
+            } else {
+                continue;
+            };
+            let x = if swapped { positive } else { anchor };
+            let both = &mut pass.gradients::<I>(slope, factor, [x, other], [&mut *dx, &mut *dy]);
+            for side in 0..2 {
+                let sum = match (k, side) {
+                    (0, 1) => &mut *to_p,
+                    (_, 1) => break,
+                    _ if swapped => &mut *to_p,
+                    _ => &mut *to_a,
+                };
+                add_to::<I>(
+                    sum,
+                    Side {
+                        both: &mut *both,
+                        side,
+                    },
+                );
+            }
+            if let Some(views) = to_negatives.as_mut().filter(|_| k > 0) {
+                let view = negative_mut(views, out.row, k - 1);
+                write_row::<A, I>(view, out.stores, Side { both, side: 1 });
+            }
+        }
+        for (view, sum) in [(to_anchor, to_a), (to_positive, to_p)] {
+            if let Some(view) = view {
+                write_row::<A, I>(view.row_mut(out.row), out.stores, Wide::new(sum));
+            }
+        }
     }
 }
 

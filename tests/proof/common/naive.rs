@@ -76,7 +76,10 @@ fn cosine_row(
     let c = cosine(&x, &y, options.epsilon);
     let excess = match problem.labels[i] {
         // 1 − c is never below 0, and where it is 0 the gradient is, too.
-        PairLabel::Match if options.positive_margin == 1.0 => return (1.0 - c).max(0.0),
+        PairLabel::Match if options.positive_margin == 1.0 => {
+            near_inactive(problem, clearance, 1.0 - c);
+            return (1.0 - c).max(0.0);
+        }
         PairLabel::Match => options.positive_margin - c,
         PairLabel::NoMatch => c - options.margin,
     };
@@ -226,6 +229,13 @@ pub(crate) fn cosine(x: &[f64], y: &[f64], epsilon: f64) -> f64 {
 
 pub(crate) fn near(clearance: &mut f64, kink: f64) {
     *clearance = clearance.min(kink.abs());
+}
+
+/// A loss of zero is a kink where the mean is over the rows whose loss is not.
+pub(crate) fn near_inactive(problem: &Problem<f64>, clearance: &mut f64, excess: f64) {
+    if problem.reduction == Reduction::MeanActive {
+        near(clearance, excess);
+    }
 }
 
 /// The numbers at `index` and any last index.

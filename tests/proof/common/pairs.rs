@@ -8,7 +8,7 @@ use contrastive::{
 use ndarray::Array1;
 
 use super::answer::{exactly, matrix, matrix_mut};
-use super::naive::{cosine, distance, dot, near, row_of};
+use super::naive::{cosine, distance, dot, near, near_inactive, row_of};
 use super::options::UserDistance;
 use super::{ContrastiveOptions, Metric, Options, PairOptions, Problem, Views, Wanted};
 
@@ -158,7 +158,9 @@ pub(super) fn row(
     match options {
         PairOptions::CosineSimilarity => {
             let [x, y] = rows_of(problem, i);
-            (cosine(&x, &y, 0.0) - problem.grade(i)).powi(2)
+            let rest = cosine(&x, &y, 0.0) - problem.grade(i);
+            near_inactive(problem, clearance, rest);
+            rest.powi(2)
         }
         PairOptions::Contrastive(options) => contrastive_row(problem, options, i, clearance),
         PairOptions::CoSent { .. } | PairOptions::Angle { .. } => {
