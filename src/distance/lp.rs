@@ -99,7 +99,7 @@ impl Lp {
 
     /// The plain norm from its square, which [`Self::is_plain`] says.
     #[inline(always)]
-    pub(super) fn from_square<A: Scalar, I: Isa>(
+    pub(super) fn rooted<A: Scalar, I: Isa>(
         self,
         square: A::Real,
         x: &[A],

@@ -98,7 +98,7 @@ impl BuiltIn {
         };
         let [to_y, to_z] = square_distances::<A, I>(x, y, z);
         let measured = |square: A::Real, y| match lp {
-            Some(lp) => lp.from_square::<A, I>(square, x, y),
+            Some(lp) => lp.rooted::<A, I>(square, x, y),
             None => (square.value(), Slope(Kind::SQUARE)),
         };
         [fair(measured(to_y, y), x, y), fair(measured(to_z, z), x, z)]
