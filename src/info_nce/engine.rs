@@ -89,7 +89,7 @@ pub(super) fn evaluate<A: Scalar>(
         first,
         workspace.limit(),
     );
-    engine.count_above = report.is_some();
+    engine.reports = report.is_some();
     engine.run(&mut sinks, wanted, workspace);
 
     let losses = engine.losses();
@@ -108,7 +108,7 @@ pub(super) fn evaluate<A: Scalar>(
         sinks.scale(rest);
     }
     if let Some(report) = report {
-        *report = engine.report();
+        *report = engine.report(&losses);
     }
     if let Some(log_temperature) = log_temperature {
         let slope = |query: &Query| -(query.settled.slope + query.column.slope);
@@ -151,7 +151,7 @@ pub(super) struct Engine<'l, 'a, A> {
     pub(super) columns: Vec<Partition>,
     pub(super) column_shifts: Vec<A>,
     pub(super) column_weights: Vec<A>,
-    pub(super) count_above: bool,
+    pub(super) reports: bool,
     pub(super) guides: Option<Guides<'a, A>>,
     /// Candidates in tiles that were left out.
     pub(super) left_out: AtomicUsize,
@@ -190,7 +190,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
             columns: vec![Partition::EMPTY; m],
             column_shifts: vec![A::zero(); m],
             column_weights: vec![A::zero(); m],
-            count_above: false,
+            reports: false,
             guides: input.guide.as_ref().map(|guide| Guides::new(guide, guided)),
             left_out: AtomicUsize::new(0),
             listed: Listed {
@@ -384,16 +384,22 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
             .value()
     }
 
-    fn report(&self) -> InfoNceReport {
+    fn report(&self, losses: &[f64]) -> InfoNceReport {
         let ranked = || self.queries.iter().filter(|query| query.has_positive);
         let n = ranked().count() as f64;
         let mean = |of: fn(&Query) -> f64| ranked().map(of).sum::<f64>() / n;
         let out = self.queries.iter().map(|query| query.left_out);
+        let active = losses.iter().zip(&self.queries);
+        let active = active.filter(|&(&loss, query)| query.has_positive && loss != 0.0);
+        let sum = |of: fn(&Query) -> f64| ranked().map(of).sum::<f64>();
+        let negatives = sum(|query| query.totals.u) / sum(|query| query.totals.count);
         InfoNceReport {
+            active: active.count() as f64 / n,
             accuracy: mean(|query| f64::from(query.above == 0.0)),
             reciprocal_rank: mean(|query| 1.0 / (1.0 + query.above)),
             positive_probability: mean(|query| 1.0 - query.settled.others),
             positive_similarity: mean(|query| query.positive.u) / self.listed.per_temperature,
+            negative_similarity: negatives / self.listed.per_temperature,
             left_out: self.left_out.load(Ordering::Relaxed) + out.sum::<usize>(),
             without_positive: self.queries.len() - ranked().count(),
         }

@@ -54,7 +54,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             .collect();
         let nowhere = vec![A::infinity(); width];
         let mut positives = nowhere.clone();
-        if self.count_above {
+        if self.reports {
             let queries = self.queries[queries.clone()].iter();
             for (positive, query) in positives.iter_mut().zip(queries) {
                 if query.has_positive {
@@ -129,12 +129,12 @@ impl<A: Scalar> Engine<'_, '_, A> {
             }
             query.others = query.others.merge(part);
         }
-        if self.loss.label_smoothing > 0.0 {
+        if self.loss.label_smoothing > 0.0 || self.reports {
             self.sum_plainly(queries, slab, tiles);
         }
     }
 
-    /// The sums for smoothed labels.
+    /// The sums for smoothed labels, and for the report.
     fn sum_plainly(&mut self, queries: &Range<usize>, slab: &Range<usize>, tiles: &[A]) {
         let (panels, tile) = (queries.len().div_ceil(A::PANEL), self.layout.tile::<A>());
         let mut totals: Vec<Totals> = self.queries[queries.clone()]

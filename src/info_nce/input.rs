@@ -309,6 +309,8 @@ impl<A: Scalar> OwnedGradient for InfoNceOwnedGradient<A> {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct InfoNceReport {
+    /// The share of queries whose loss is not zero.
+    pub active: f64,
     /// The share of queries whose positive scores highest of all its candidates.
     pub accuracy: f64,
     /// The mean reciprocal rank of the positive among the candidates. A candidate ties, and does not count as better, up to 16 ε·max(|z|, 1/τ)
@@ -318,6 +320,8 @@ pub struct InfoNceReport {
     pub positive_probability: f64,
     /// The mean similarity of the positive, not divided by the temperature.
     pub positive_similarity: f64,
+    /// The mean similarity of the other candidates, over all of them that are not left out.
+    pub negative_similarity: f64,
     /// How many candidates of all queries were left out as false negatives.
     pub left_out: usize,
     /// How many queries have no positive. They have no part in the loss, but for the sigmoid form.

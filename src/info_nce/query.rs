@@ -13,7 +13,7 @@ pub(super) struct Query {
     pub(super) several: Totals,
     /// The softmax over all candidates but a single positive.
     pub(super) others: Partition,
-    /// Sums over the same, for smoothed labels.
+    /// Sums over all candidates but positives, for smoothed labels and the report.
     pub(super) totals: Totals,
     /// Sums over the same, for the sigmoid loss.
     pub(super) sigmoids: Sigmoids,

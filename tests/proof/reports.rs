@@ -1,9 +1,9 @@
 //! The diagnostics of a batch, checked by hand.
 
 use contrastive::{
-    CosineEmbeddingInput, CosineEmbeddingLoss, CosineEmbeddingReport, InfoNceInput, InfoNceLoss,
-    InfoNceReport, Loss, PairLabel, Reduction, TripletMarginInput, TripletMarginLoss,
-    TripletMarginReport, Want, Workspace,
+    CosineEmbeddingInput, CosineEmbeddingLoss, CosineEmbeddingReport, Ids, InfoNceInput,
+    InfoNceLoss, InfoNceReport, Loss, PairLabel, Reduction, SeveralPositives, Targets,
+    TripletMarginInput, TripletMarginLoss, TripletMarginReport, Want, Workspace,
 };
 use ndarray::{Array2, Array3, array};
 
@@ -68,7 +68,9 @@ fn info_nce_reports_accuracy_rank_and_the_positive_s_probability_and_similarity(
         loss.evaluate(input, want, &mut Workspace::new()).unwrap();
         close(report.accuracy, 2.0 / 3.0);
         close(report.reciprocal_rank, (1.0 + 1.0 / 3.0 + 1.0) / 3.0);
+        close(report.active, 1.0);
         close(report.positive_similarity, 2.5 / 3.0);
+        close(report.negative_similarity, (8.5 - 2.5) / 6.0);
         let first = 1.0 / (1.0 + f64::exp(-2.0) + f64::exp(-4.0));
         let second = 1.0 / (1.0 + f64::exp(2.0) + f64::exp(6.0));
         close(
@@ -96,82 +98,39 @@ fn info_nce_ranks_among_own_negatives_and_pool_too() {
         loss.evaluate(input, want, &mut Workspace::new()).unwrap();
         close(report.accuracy, 0.0);
         close(report.reciprocal_rank, (1.0 / first + 0.5) / 2.0);
-    }
-}
-
-/// f32 scores of one candidate come from a product and, for positives, from f64; equal documents must still tie.
-#[test]
-fn copies_of_the_positive_do_not_cost_accuracy() {
-    let mut random = crate::common::random::Random::new(7);
-    for dim in [3, 64, 700] {
-        let row = Array2::from_shape_fn((1, dim), |_| random.signed() as f32);
-        let rows = row.broadcast((40, dim)).unwrap();
-        let mut report = InfoNceReport::default();
-        let want = Want::value().with_report(&mut report);
-        let loss = InfoNceLoss::new(0.05).unwrap();
-        loss.evaluate(InfoNceInput::new(rows, rows), want, &mut Workspace::new())
-            .unwrap();
-        assert_eq!(
-            (report.accuracy, report.reciprocal_rank),
-            (1.0, 1.0),
-            "{dim} numbers"
-        );
+        let (own, pool, in_batch) = (9.0, 2.0 * 6.5, if first == 5.0 { 6.0 } else { 0.0 });
+        let count = if first == 5.0 { 12.0 } else { 10.0 };
+        close(report.negative_similarity, (own + pool + in_batch) / count);
     }
 }
 
 #[test]
-fn report_does_not_change_the_value_nor_depend_on_weights() {
-    let mut random = crate::common::random::Random::new(8);
-    let queries = Array2::from_shape_fn((30, 5), |_| random.signed());
-    let documents = Array2::from_shape_fn((30, 5), |_| random.signed());
-    let weights = ndarray::Array1::from_shape_fn(30, |i| i as f64);
-    let loss = InfoNceLoss::new(0.3).unwrap();
-    let input = InfoNceInput::new(queries.view(), documents.view());
-    let of = |input| {
-        let mut report = InfoNceReport::default();
-        let value = loss
-            .evaluate(
-                input,
-                Want::value().with_report(&mut report),
-                &mut Workspace::new(),
-            )
-            .unwrap();
-        assert_eq!(value, loss.forward(input).unwrap());
-        report
+fn info_nce_means_the_similarities_of_candidates_that_are_neither_positives_nor_left_out() {
+    let (queries, documents) = (array![[1.0], [1.0]], array![[1.0], [5.0], [2.0]]);
+    let (offsets, lists) = (array![0, 2, 3], array![0, 1, 1]);
+    let targets = Targets::Lists {
+        offsets: offsets.view(),
+        documents: lists.view(),
     };
-    assert_eq!(of(input), of(input.with_weights(weights.view())));
-}
-
-#[test]
-fn means_over_nothing_are_nan() {
-    let x = Array2::<f64>::zeros((0, 3));
-    let labels = ndarray::Array1::from_elem(0, PairLabel::Match);
-    let mut report = CosineEmbeddingReport::default();
-    let loss = CosineEmbeddingLoss::new(0.0)
+    // No positives: the last document for the first query; the first and the last for the second, whose id takes the last.
+    let (asked, offered) = (array![7, 8], array![9, 9, 8]);
+    let ids = Ids {
+        queries: asked.view(),
+        documents: Some(offered.view()),
+        negatives: None,
+        pool: None,
+    };
+    let plain = InfoNceInput::new(queries.view(), documents.view()).with_targets(targets);
+    let loss = InfoNceLoss::new(0.5)
         .unwrap()
-        .with_reduction(Reduction::Sum)
-        .unwrap();
-    let input = CosineEmbeddingInput::new(x.view(), x.view(), labels.view());
-    loss.evaluate(
-        input,
-        Want::value().with_report(&mut report),
-        &mut Workspace::new(),
-    )
-    .unwrap();
-    assert!(
-        report.active.is_nan() && report.match_cosine.is_nan() && report.no_match_cosine.is_nan()
-    );
-    let mut report = InfoNceReport::default();
-    let loss = InfoNceLoss::new(1.0)
-        .unwrap()
-        .with_reduction(Reduction::Sum)
-        .unwrap();
-    let input = InfoNceInput::new(x.view(), x.view());
-    loss.evaluate(
-        input,
-        Want::value().with_report(&mut report),
-        &mut Workspace::new(),
-    )
-    .unwrap();
-    assert!(report.accuracy.is_nan() && report.positive_probability.is_nan());
+        .with_similarity(contrastive::Similarity::Dot);
+    for form in [SeveralPositives::Apart, SeveralPositives::Together] {
+        for (input, mean) in [(plain, 5.0 / 3.0), (plain.with_ids(ids), 1.5)] {
+            let mut report = InfoNceReport::default();
+            let want = Want::value().with_report(&mut report);
+            let loss = loss.with_several_positives(form);
+            loss.evaluate(input, want, &mut Workspace::new()).unwrap();
+            close(report.negative_similarity, mean);
+        }
+    }
 }
