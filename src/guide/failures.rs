@@ -5,7 +5,7 @@
 //! # Collapse: everything is the same
 //!
 //! The encoder maps all texts to one point. InfoNCE stays at log n. Its report says so by `positive_probability`, 1/n, together with
-//! `positive_similarity` near 1; `accuracy` does not, since ties with the positive are not counted against it.
+//! `positive_similarity` and `negative_similarity` near 1; `accuracy` does not, since ties with the positive are not counted against it.
 //!
 //! ```
 //! use contrastive::{InfoNceInput, InfoNceLoss, InfoNceReport, Loss, Want, Workspace};
@@ -20,6 +20,7 @@
 //! assert!((value - 8_f64.ln()).abs() < 1e-12);
 //! assert!((report.positive_probability - 1.0 / 8.0).abs() < 1e-12);
 //! assert!((report.positive_similarity - 1.0).abs() < 1e-12);
+//! assert!((report.negative_similarity - 1.0).abs() < 1e-12);
 //! assert_eq!(report.accuracy, 1.0); // all tie
 //! # Ok::<(), contrastive::Error>(())
 //! ```

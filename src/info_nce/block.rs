@@ -159,7 +159,10 @@ impl<A: Scalar> Rules<A> {
         right: Side,
     ) -> Option<Self> {
         // In a labelled batch the other queries are the in-batch negatives.
-        let named = if input.within { Side::Documents } else { right };
+        let named = match right {
+            Side::Queries if input.within => Side::Documents,
+            other => other,
+        };
         let judged = loss
             .false_negatives
             .is_some_and(|(_, sources)| source(left, named, sources));

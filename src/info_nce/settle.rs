@@ -314,7 +314,12 @@ impl<A: Scalar, P: Fn(usize, usize) -> f64> Kernel for Documents<'_, '_, '_, A, 
         let mut sum = WideRow::new(input.queries.ncols());
         let [mut query_spare, mut document_spare] = [Vec::new(), Vec::new()];
         for local in 0..self.views.nrows() {
-            sum.clear();
+            if input.within {
+                // They are the queries, whose own gradient is there.
+                sum.set(contiguous(self.views.row(local), &mut query_spare));
+            } else {
+                sum.clear();
+            }
             let at = self.first + local;
             let document = contiguous(row_of(self.listed.documents, at), &mut document_spare);
             for &i in self.askers.of(at) {

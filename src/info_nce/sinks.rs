@@ -247,9 +247,6 @@ impl<A: Scalar> Engine<'_, '_, A> {
     /// The gradients of what is on the right back through the normalisation; those of documents that are nothing but positives; zeros for an
     /// empty batch.
     pub(super) fn finish_right(&self, sinks: &mut Sinks<'_, A>) {
-        if let (false, Some(view)) = (self.loss.in_batch_negatives, sinks.view(Side::Documents)) {
-            self.write_documents(view.view_mut());
-        }
         for side in Side::ALL.into_iter().filter(|&side| self.is_right(side)) {
             let sums = std::mem::take(&mut sinks.sums[side as usize]);
             let along = match self.loss.similarity {
@@ -285,6 +282,14 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     });
                 },
             );
+        }
+        let named = if self.listed.input.within {
+            Side::Queries
+        } else {
+            Side::Documents
+        };
+        if let (false, Some(view)) = (self.loss.in_batch_negatives, sinks.view(named)) {
+            self.write_documents(view.view_mut());
         }
     }
 

@@ -134,3 +134,80 @@ fn info_nce_means_the_similarities_of_candidates_that_are_neither_positives_nor_
         }
     }
 }
+
+/// f32 scores of one candidate come from a product and, for positives, from f64; equal documents must still tie.
+#[test]
+fn copies_of_the_positive_do_not_cost_accuracy() {
+    let mut random = crate::common::random::Random::new(7);
+    for dim in [3, 64, 700] {
+        let row = Array2::from_shape_fn((1, dim), |_| random.signed() as f32);
+        let rows = row.broadcast((40, dim)).unwrap();
+        let mut report = InfoNceReport::default();
+        let want = Want::value().with_report(&mut report);
+        let loss = InfoNceLoss::new(0.05).unwrap();
+        loss.evaluate(InfoNceInput::new(rows, rows), want, &mut Workspace::new())
+            .unwrap();
+        assert_eq!(
+            (report.accuracy, report.reciprocal_rank),
+            (1.0, 1.0),
+            "{dim} numbers"
+        );
+    }
+}
+
+#[test]
+fn report_does_not_change_the_value_nor_depend_on_weights() {
+    let mut random = crate::common::random::Random::new(8);
+    let queries = Array2::from_shape_fn((30, 5), |_| random.signed());
+    let documents = Array2::from_shape_fn((30, 5), |_| random.signed());
+    let weights = ndarray::Array1::from_shape_fn(30, |i| i as f64);
+    let loss = InfoNceLoss::new(0.3).unwrap();
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    let of = |input| {
+        let mut report = InfoNceReport::default();
+        let value = loss
+            .evaluate(
+                input,
+                Want::value().with_report(&mut report),
+                &mut Workspace::new(),
+            )
+            .unwrap();
+        assert_eq!(value, loss.forward(input).unwrap());
+        report
+    };
+    assert_eq!(of(input), of(input.with_weights(weights.view())));
+}
+
+#[test]
+fn means_over_nothing_are_nan() {
+    let x = Array2::<f64>::zeros((0, 3));
+    let labels = ndarray::Array1::from_elem(0, PairLabel::Match);
+    let mut report = CosineEmbeddingReport::default();
+    let loss = CosineEmbeddingLoss::new(0.0)
+        .unwrap()
+        .with_reduction(Reduction::Sum)
+        .unwrap();
+    let input = CosineEmbeddingInput::new(x.view(), x.view(), labels.view());
+    loss.evaluate(
+        input,
+        Want::value().with_report(&mut report),
+        &mut Workspace::new(),
+    )
+    .unwrap();
+    assert!(
+        report.active.is_nan() && report.match_cosine.is_nan() && report.no_match_cosine.is_nan()
+    );
+    let mut report = InfoNceReport::default();
+    let loss = InfoNceLoss::new(1.0)
+        .unwrap()
+        .with_reduction(Reduction::Sum)
+        .unwrap();
+    let input = InfoNceInput::new(x.view(), x.view());
+    loss.evaluate(
+        input,
+        Want::value().with_report(&mut report),
+        &mut Workspace::new(),
+    )
+    .unwrap();
+    assert!(report.accuracy.is_nan() && report.positive_probability.is_nan());
+}

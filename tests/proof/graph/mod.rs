@@ -10,6 +10,9 @@ use contrastive::{
     Similarity, Sources, Targets, Workspace,
 };
 use ndarray::{Array2, array};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
 
 fn directions(bits: usize) -> Directions {
     Directions {
@@ -148,66 +151,149 @@ const ROUNDING: f64 = 1e-12;
 /// A central difference with step ∛ε errs by h²f'''/6, where f''' reaches some thousands at this temperature, and ε|f|/h.
 const DIFFERENCE: f64 = 1e-6;
 
-#[test]
-fn every_graph_has_the_value_of_its_formula() {
-    for batch in batches(&[(2, 3), (7, 4), (45, 5)]) {
-        let answer = batch.solve::<f64>(&mut Workspace::new()).unwrap();
-        let rows = naive::rows(&batch, &batch.parts, &batch.parts);
-        for (i, (&found, &expected)) in answer.rows.iter().zip(&rows).enumerate() {
-            let off = (found - expected).abs();
-            assert!(
-                off < ROUNDING * expected.abs().max(20.0),
-                "{i}: {found} {expected} {:?}",
-                batch.case
-            );
-        }
-        let value = naive::value(&batch, &batch.parts, &batch.parts);
-        let off = (answer.value - value).abs();
+fn has_the_value_of_its_formula(batch: &Batch) {
+    let answer = batch.solve::<f64>(&mut Workspace::new()).unwrap();
+    let rows = naive::rows(batch, &batch.parts, &batch.parts);
+    for (i, (&found, &expected)) in answer.rows.iter().zip(&rows).enumerate() {
+        let off = (found - expected).abs();
         assert!(
-            off < ROUNDING * value.abs().max(20.0),
-            "{} {value} {:?}",
-            answer.value,
+            off < ROUNDING * expected.abs().max(20.0),
+            "{i}: {found} {expected} {:?}",
             batch.case
         );
-        let without = batch
-            .positives
-            .iter()
-            .filter(|positives| positives.is_empty())
-            .count();
-        assert_eq!(answer.report.without_positive, without, "{:?}", batch.case);
+    }
+    let value = naive::value(batch, &batch.parts, &batch.parts);
+    let off = (answer.value - value).abs();
+    assert!(
+        off < ROUNDING * value.abs().max(20.0),
+        "{} {value} {:?}",
+        answer.value,
+        batch.case
+    );
+    let without = batch.positives.iter().filter(|list| list.is_empty());
+    let without = without.count();
+    assert_eq!(answer.report.without_positive, without, "{:?}", batch.case);
+}
+
+fn has_the_gradient_of_its_formula(batch: &Batch) {
+    let gradient = batch.solve::<f64>(&mut Workspace::new()).unwrap().flat();
+    let scale = gradient
+        .iter()
+        .fold(1.0_f64, |largest, slope| largest.max(slope.abs()));
+    let step = f64::EPSILON.cbrt();
+    let stride = gradient.len().div_ceil(40);
+    let last = gradient.len() - 2..gradient.len();
+    for index in (0..last.start).step_by(stride).chain(last) {
+        let at = |by: f64| {
+            let mut moved = batch.parts.clone();
+            *moved.numbers()[index] += by;
+            naive::value(batch, &moved, &batch.parts)
+        };
+        let slope = (at(step) - at(-step)) / (2.0 * step);
+        let slope = if index + 1 == gradient.len() && batch.case.bias.is_none() {
+            0.0
+        } else {
+            slope
+        };
+        let off = (slope - gradient[index]).abs();
+        assert!(
+            off < DIFFERENCE * scale,
+            "{index}: {} not {slope}: {:?}",
+            gradient[index],
+            batch.case
+        );
     }
 }
 
 #[test]
+fn every_graph_has_the_value_of_its_formula() {
+    batches(&[(2, 3), (7, 4), (45, 5)]).for_each(|batch| has_the_value_of_its_formula(&batch));
+}
+
+#[test]
 fn every_graph_has_the_gradient_of_its_formula() {
-    for batch in batches(&[(3, 4), (9, 3), (40, 5)]) {
-        let gradient = batch.solve::<f64>(&mut Workspace::new()).unwrap().flat();
-        let scale = gradient
-            .iter()
-            .fold(1.0_f64, |largest, slope| largest.max(slope.abs()));
-        let step = f64::EPSILON.cbrt();
-        let stride = gradient.len().div_ceil(40);
-        let last = gradient.len() - 2..gradient.len();
-        for index in (0..last.start).step_by(stride).chain(last) {
-            let at = |by: f64| {
-                let mut moved = batch.parts.clone();
-                *moved.numbers()[index] += by;
-                naive::value(&batch, &moved, &batch.parts)
-            };
-            let slope = (at(step) - at(-step)) / (2.0 * step);
-            let slope = if index + 1 == gradient.len() && batch.case.bias.is_none() {
-                0.0
-            } else {
-                slope
-            };
-            let off = (slope - gradient[index]).abs();
-            assert!(
-                off < DIFFERENCE * scale,
-                "{index}: {} not {slope}: {:?}",
-                gradient[index],
-                batch.case
-            );
+    batches(&[(3, 4), (9, 3), (40, 5)]).for_each(|batch| has_the_gradient_of_its_formula(&batch));
+}
+
+/// Any options together.
+fn any_case() -> impl Strategy<Value = Case> {
+    let candidates = (
+        select(vec![
+            TargetKind::Aligned,
+            TargetKind::Index,
+            TargetKind::Lists,
+            TargetKind::Ids,
+            TargetKind::Labels,
+        ]),
+        select(vec![
+            OwnKind::None,
+            OwnKind::Fixed(1),
+            OwnKind::Fixed(3),
+            OwnKind::Ragged,
+        ]),
+        0..4_usize,
+        any::<[bool; 2]>(),
+        (0..8_usize).prop_map(directions),
+    );
+    let form = (
+        select(vec![
+            Similarity::Cosine,
+            Similarity::Dot,
+            Similarity::SquaredEuclidean,
+        ]),
+        select(vec![PartitionMode::Joint, PartitionMode::PerDirection]),
+        select(vec![SeveralPositives::Together, SeveralPositives::Apart]),
+        option::of(-1.0..1.0),
+        option::of((
+            0.5..2.0,
+            select(vec![Sources::ALL, Sources::OWN, Sources::IN_BATCH]),
+        )),
+        any::<[bool; 3]>(),
+    );
+    (candidates, form).prop_map(|(candidates, form)| {
+        let (targets, own, pool, [in_batch, pooled], directions) = candidates;
+        let (similarity, partition, several, bias, hardness, [decoupled, ids, weighted]) = form;
+        Case {
+            similarity,
+            targets,
+            own,
+            pool,
+            in_batch,
+            pooled,
+            directions,
+            partition,
+            several,
+            decoupled,
+            bias,
+            hardness,
+            ids,
+            weighted,
         }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        // Most sets of options that are drawn at random contradict themselves somewhere.
+        max_global_rejects: 1 << 16,
+        ..ProptestConfig::with_cases(256)
+    })]
+
+    #[test]
+    fn any_graph_that_is_well_defined_has_the_value_and_the_gradient_of_its_formula(
+        case in any_case(),
+        (n, dim) in (2..12_usize, 2..5_usize),
+        seed: u64,
+    ) {
+        let batch = Batch::new(case, n, dim, seed);
+        match batch.solve::<f64>(&mut Workspace::new()) {
+            Ok(_) => {}
+            Err(Error::IllDefined { .. }) => return Err(TestCaseError::reject("ill-defined")),
+            Err(other) => panic!("{other}: {case:?}"),
+        }
+        has_the_value_of_its_formula(&batch);
+        has_the_gradient_of_its_formula(&batch);
     }
 }
 
