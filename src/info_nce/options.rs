@@ -223,7 +223,7 @@ impl InfoNceLoss {
     }
 
     /// Whether the positive is left out of the denominator (DCL): log Σ_{j ≠ t(i)} exp(s(qᵢ, dⱼ)/τ) − s(qᵢ, d_t(i))/τ, which can be negative and
-    /// whose gradient does not fade when the positive is ahead. Not where documents compete for queries.
+    /// whose gradient does not fade when the positive is ahead. 0 for a query without rivals. Not where documents compete for queries.
     ///
     /// Source: Yeh et al. 2022, <https://arxiv.org/abs/2110.06848>.
     ///

@@ -159,6 +159,10 @@ fn row(batch: &Batch, at: &Parts, base: &Parts, i: usize) -> f64 {
         return mean(&|z| all.ln() - z);
     }
     if case.decoupled {
+        // Over nothing there is nothing to be ahead of.
+        if others.is_empty() {
+            return 0.0;
+        }
         return mean(&|z| exponentials(&others).ln() - z);
     }
     if case.directions.document_to_query && case.partition == PartitionMode::PerDirection {
