@@ -1,0 +1,63 @@
+//! The instruction set that the target has everywhere.
+
+use super::Kernel;
+use super::isa::{Isa, LANES};
+
+/// What the target has everywhere.
+pub(crate) struct Portable;
+
+impl Isa for Portable {
+    const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+    type Wide = [f64; LANES];
+
+    #[inline(never)]
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Self>()
+    }
+    #[inline(always)]
+    fn splat(x: f64) -> Self::Wide {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn from_f32(x: &[f32; LANES]) -> Self::Wide {
+        x.map(f64::from)
+    }
+    #[inline(always)]
+    fn from_f64(x: &[f64; LANES]) -> Self::Wide {
+        *x
+    }
+    #[inline(always)]
+    fn to_array(x: Self::Wide) -> [f64; LANES] {
+        x
+    }
+    #[inline(always)]
+    fn to_f32(x: Self::Wide, out: &mut [f32; LANES]) {
+        *out = x.map(|x| x as f32);
+    }
+    #[inline(always)]
+    fn add(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+        std::array::from_fn(|lane| x[lane] + y[lane])
+    }
+    #[inline(always)]
+    fn sub(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+        std::array::from_fn(|lane| x[lane] - y[lane])
+    }
+    #[inline(always)]
+    fn mul(x: Self::Wide, y: Self::Wide) -> Self::Wide {
+        std::array::from_fn(|lane| x[lane] * y[lane])
+    }
+    #[inline(always)]
+    fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide {
+        if Self::FMA {
+            std::array::from_fn(|lane| x[lane].mul_add(y[lane], z[lane]))
+        } else {
+            fused_by_calls(&x, &y, &z)
+        }
+    }
+}
+
+/// Sixteen calls of the library's multiply-add, kept together: inlined they would be most of the code of each kernel.
+#[inline(never)]
+fn fused_by_calls(x: &[f64; LANES], y: &[f64; LANES], z: &[f64; LANES]) -> [f64; LANES] {
+    std::array::from_fn(|lane| x[lane].mul_add(y[lane], z[lane]))
+}

@@ -1,0 +1,183 @@
+//! AVX2 and AVX-512.
+
+use std::arch::x86_64::*;
+
+use super::Kernel;
+use super::isa::{Isa, LANES};
+use super::stream::LINE;
+
+/// The lanes as registers of one vector type. Loops and no closures: an instruction is only inlined into a function that may use it, which a
+/// closure is not before it is itself inlined.
+macro_rules! registers {
+    (
+        $(#[$doc:meta])* $name:ident, $register:ty, $count:literal,
+        $splat:ident, $load:ident, $store:ident, $half_load:ident, $convert:ident, $half_store:ident, $narrow:ident,
+        $add:ident, $sub:ident, $mul:ident, $fma:ident,
+        $line:ident, $line_load:ident, $line_stream:ident, $run:ident, $sum:ident
+    ) => {
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl Isa for $name {
+            const FMA: bool = true;
+            type Wide = [$register; $count];
+
+            #[inline(always)]
+            fn call<K: Kernel>(kernel: K) -> K::Output {
+                // SAFETY: only `dispatch` names this type, on a CPU that has the instructions; so below.
+                unsafe { $run(kernel) }
+            }
+            #[inline(always)]
+            fn sum(mut x: Self::Wide) -> f64 {
+                let mut width = $count / 2;
+                while width > 0 {
+                    for r in 0..width {
+                        // SAFETY: as for `call`.
+                        x[r] = unsafe { $add(x[r], x[r + width]) };
+                    }
+                    width /= 2;
+                }
+                // SAFETY: as for `call`.
+                unsafe { $sum(x[0]) }
+            }
+            #[inline(always)]
+            fn splat(x: f64) -> Self::Wide {
+                // SAFETY: as for `call`.
+                [unsafe { $splat(x) }; $count]
+            }
+            #[inline(always)]
+            fn from_f32(x: &[f32; LANES]) -> Self::Wide {
+                let mut registers = Self::splat(0.0);
+                for (r, register) in registers.iter_mut().enumerate() {
+                    // SAFETY: as for `call`; register r reads the numbers from LANES / count · r on, all inside the array.
+                    *register = unsafe { $convert($half_load(x.as_ptr().add(LANES / $count * r))) };
+                }
+                registers
+            }
+            #[inline(always)]
+            fn from_f64(x: &[f64; LANES]) -> Self::Wide {
+                let mut registers = Self::splat(0.0);
+                for (r, register) in registers.iter_mut().enumerate() {
+                    // SAFETY: as for `from_f32`.
+                    *register = unsafe { $load(x.as_ptr().add(LANES / $count * r)) };
+                }
+                registers
+            }
+            #[inline(always)]
+            fn to_array(x: Self::Wide) -> [f64; LANES] {
+                let mut array = [0.0; LANES];
+                for (r, &x) in x.iter().enumerate() {
+                    // SAFETY: as for `from_f32`, for a write.
+                    unsafe { $store(array.as_mut_ptr().add(LANES / $count * r), x) };
+                }
+                array
+            }
+            #[inline(always)]
+            fn to_f32(x: Self::Wide, out: &mut [f32; LANES]) {
+                for (r, &x) in x.iter().enumerate() {
+                    // SAFETY: as for `from_f32`, for a write.
+                    unsafe { $half_store(out.as_mut_ptr().add(LANES / $count * r), $narrow(x)) };
+                }
+            }
+            #[inline(always)]
+            unsafe fn stream_line(to: *mut u8, from: *const u8) {
+                for piece in (0..LINE).step_by(size_of::<$line>()) {
+                    // SAFETY: inside the line, which the caller vouches for; a piece of an aligned line is aligned, and the load needs
+                    // no alignment.
+                    unsafe { $line_stream(to.add(piece).cast(), $line_load(from.add(piece).cast())) };
+                }
+            }
+            #[inline(always)]
+            fn add(mut x: Self::Wide, y: Self::Wide) -> Self::Wide {
+                for (x, y) in x.iter_mut().zip(y) {
+                    // SAFETY: as for `call`.
+                    *x = unsafe { $add(*x, y) };
+                }
+                x
+            }
+            #[inline(always)]
+            fn sub(mut x: Self::Wide, y: Self::Wide) -> Self::Wide {
+                for (x, y) in x.iter_mut().zip(y) {
+                    // SAFETY: as for `call`.
+                    *x = unsafe { $sub(*x, y) };
+                }
+                x
+            }
+            #[inline(always)]
+            fn mul(mut x: Self::Wide, y: Self::Wide) -> Self::Wide {
+                for (x, y) in x.iter_mut().zip(y) {
+                    // SAFETY: as for `call`.
+                    *x = unsafe { $mul(*x, y) };
+                }
+                x
+            }
+            #[inline(always)]
+            fn fused(x: Self::Wide, y: Self::Wide, mut z: Self::Wide) -> Self::Wide {
+                for (z, (x, y)) in z.iter_mut().zip(x.into_iter().zip(y)) {
+                    // SAFETY: as for `call`.
+                    *z = unsafe { $fma(x, y, *z) };
+                }
+                z
+            }
+        }
+    };
+}
+
+registers!(
+    /// AVX2 with FMA.
+    Avx2, __m256d, 4,
+    _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm_loadu_ps, _mm256_cvtps_pd, _mm_storeu_ps, _mm256_cvtpd_ps,
+    _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd,
+    __m256i, _mm256_loadu_si256, _mm256_stream_si256, run_avx2, sum_avx2
+);
+registers!(
+    /// AVX-512.
+    Avx512, __m512d, 2,
+    _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm256_loadu_ps, _mm512_cvtps_pd, _mm256_storeu_ps, _mm512_cvtpd_ps,
+    _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_fmadd_pd,
+    __m512i, _mm512_loadu_si512, _mm512_stream_si512, run_avx512, sum_avx512
+);
+
+/// The sum of the lanes of a register, halves added to halves.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn sum_avx2(x: __m256d) -> f64 {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let x = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
+        _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)))
+    }
+}
+
+/// The same.
+///
+/// # Safety
+/// The CPU has AVX-512 F.
+#[inline(always)]
+unsafe fn sum_avx512(x: __m512d) -> f64 {
+    // SAFETY: passed on from the caller; AVX-512 has AVX2.
+    unsafe {
+        sum_avx2(_mm256_add_pd(
+            _mm512_castpd512_pd256(x),
+            _mm512_extractf64x4_pd::<1>(x),
+        ))
+    }
+}
+
+/// # Safety
+/// The CPU must have the features named here.
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+#[inline(never)]
+pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512>()
+}
+
+/// # Safety
+/// The CPU must have the features named here.
+#[target_feature(enable = "avx2,fma")]
+#[inline(never)]
+pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx2>()
+}
