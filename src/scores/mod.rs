@@ -9,6 +9,7 @@ mod flat;
 mod function;
 pub(crate) mod m3;
 mod m3_input;
+mod m3_pass;
 pub(crate) mod margin_mse;
 pub(crate) mod max_sim;
 mod max_sim_pass;
