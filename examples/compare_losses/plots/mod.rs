@@ -1,6 +1,7 @@
 //! The plots, as SVG; text is left to whoever shows them, so that no font of the system is needed.
 
 mod metrics;
+mod sensitivity;
 mod similarities;
 mod training_curves;
 
@@ -49,6 +50,11 @@ pub(crate) fn write(
     save(options, "training_curves.svg", plot.height(), |area| {
         plot.draw(area)
     })?;
+    if let Some(plot) = sensitivity::Sensitivity::new(options, results) {
+        save(options, "sensitivity.svg", plot.height(), |area| {
+            plot.draw(area)
+        })?;
+    }
     let plot = metrics::Metrics::new(options, corpus, baselines, results);
     save(options, "metrics.svg", plot.height(), |area| {
         plot.draw(area)
