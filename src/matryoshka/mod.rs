@@ -2,8 +2,9 @@
 
 mod nested;
 
-use ndarray::{ArrayViewMutD, Axis, Slice};
+use ndarray::{ArrayViewMutD, Axis};
 
+use crate::blocks::{Threads, for_each};
 use crate::error::{Error, check};
 use crate::loss::{Loss, OwnedGradient, Want};
 use crate::rows::check_shape;
@@ -148,19 +149,30 @@ fn add<A: Scalar>(
     weight: f64,
     first: bool,
 ) {
+    /// Rows that are added by one thread at a time.
+    const ROWS: usize = 64;
+    let add = |mut to: ArrayViewMutD<'_, A>, from: ArrayViewMutD<'_, A>| {
+        to.zip_mut_with(&from, |to, &x| {
+            let before = if first { 0.0 } else { to.wide() };
+            *to = A::narrow(before + weight * x.wide());
+        });
+    };
     for (to, from) in to.iter_mut().zip(from) {
         let (Some(to), Some(from)) = (to, from) else {
             continue;
         };
+        let Some(axis) = to.ndim().checked_sub(1) else {
+            add(to.view_mut(), from);
+            continue;
+        };
+        let (within, mut beyond) = to.view_mut().split_at(Axis(axis), from.len_of(Axis(axis)));
         if first {
-            to.fill(A::zero());
+            beyond.fill(A::zero());
         }
-        let mut to = to.view_mut();
-        if let (Some(axis), Some(&dim)) = (to.ndim().checked_sub(1), from.shape().last()) {
-            to = to.slice_axis_move(Axis(axis), Slice::from(..dim));
-        }
-        to.zip_mut_with(&from, |to, &x| {
-            *to = A::narrow(to.wide() + weight * x.wide());
+        let threads = Threads::for_nanoseconds(from.len() as f64);
+        let rows = from.len_of(Axis(0));
+        for_each(threads, rows, ROWS, (within, from), &|_, _, (to, from)| {
+            add(to, from);
         });
     }
 }
