@@ -260,6 +260,24 @@ fn triplets_of_a_batch_over_prefixes_are_the_sum_over_copies_with_its_slope() {
 }
 
 #[test]
+fn gradients_of_many_rows_are_added_row_for_row() {
+    let (queries, documents) = (rows(150, 8, 0), rows(150, 8, 1));
+    let loss = InfoNceLoss::new(0.2).unwrap();
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    let (_, gradient) = nested(loss).value_and_gradient(input).unwrap();
+    let parts = DIMS.map(|dim| {
+        let [queries, documents] = [&queries, &documents].map(|rows| rows.slice(s![.., ..dim]));
+        loss.value_and_gradient(InfoNceInput::new(queries, documents))
+            .unwrap()
+            .1
+    });
+    let of_queries = parts.each_ref().map(|part| part.queries.clone());
+    close(&gradient.queries, &sum(&of_queries, 8));
+    let of_documents = parts.map(|part| part.documents);
+    close(&gradient.documents, &sum(&of_documents, 8));
+}
+
+#[test]
 fn one_prefix_of_all_columns_is_the_loss_itself() {
     let (queries, documents) = (rows(5, 4, 0), rows(5, 4, 1));
     let input = InfoNceInput::new(queries.view(), documents.view());
