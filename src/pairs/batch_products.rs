@@ -154,60 +154,71 @@ impl<A: Scalar> Products<'_, '_, A> {
         part
     }
 
-    /// The pairs of a row: their losses where it is the first, and what they weigh.
+    /// The pairs of a row: their losses where it is the first, and what their distances weigh. Where a distance was measured from the rows, or its weight
+    /// leaves the range of the rows' type, the difference of the rows is taken from them as well.
     fn row(
         &self,
-        Row {
-            row,
-            local,
-            distances,
-            measured,
-        }: Row<'_, A>,
+        row: Row<'_, A>,
         mut weights: Option<&mut [A]>,
         mut losses: Option<ArrayViewMut1<'_, A>>,
         part: &mut Part,
     ) {
-        let pass = self.pass;
-        let mut measured = measured.iter();
-        for (other, &distance) in distances.iter().enumerate() {
+        let mut measured = row.measured.iter();
+        for (other, &distance) in row.distances.iter().enumerate() {
             if let Some(weights) = &mut weights {
                 weights[other] = A::zero();
             }
-            if other == row {
+            if other == row.row {
                 continue;
             }
             let near = distance.is_nan().then(|| measured.next()).flatten();
             let distance = near.copied().unwrap_or(distance.wide());
-            let label = pass.input.label(row, other);
-            let term = pass.term(label, distance);
-            let weight = pass.input.weight(row, other);
-            if row < other {
-                part.sums.add(label, distance, weight, term);
-                if let Some(losses) = &mut losses {
-                    losses[other - row - 1] = A::narrow(term.loss);
-                }
-            }
-            let scale = pass.scales[kind(label)] * weight;
-            let Some(weights) = &mut weights else {
+            let weight = self.pair(row.row, other, distance, &mut losses, &mut part.sums);
+            let Some(weights) = weights.as_mut().filter(|_| weight != 0.0) else {
                 continue;
             };
-            if scale == 0.0 || term.slope == 0.0 {
-                continue;
-            }
-            let weight = scale * term.slope;
-            if near.is_some() {
+            let by_difference = A::narrow(match self.side.distance {
+                BatchDistance::Euclidean => weight / distance,
+                BatchDistance::SquaredEuclidean => weight * 2.0,
+                BatchDistance::Cosine => weight,
+            });
+            if near.is_none() && by_difference.is_normal() {
+                weights[other] = by_difference;
+            } else {
                 part.pulls.push(Pull {
-                    anchor: local as u32,
+                    anchor: row.local as u32,
                     candidate: other as u32,
                     weight,
                 });
-            } else {
-                weights[other] = A::narrow(match self.side.distance {
-                    BatchDistance::Euclidean => weight / distance,
-                    BatchDistance::SquaredEuclidean => weight * 2.0,
-                    BatchDistance::Cosine => weight,
-                });
             }
+        }
+    }
+
+    /// What the distance of a pair weighs in the loss. The pair is summed up where its first row comes first.
+    fn pair(
+        &self,
+        row: usize,
+        other: usize,
+        distance: f64,
+        losses: &mut Option<ArrayViewMut1<'_, A>>,
+        sums: &mut Sums,
+    ) -> f64 {
+        let pass = self.pass;
+        let label = pass.input.label(row, other);
+        let term = pass.term(label, distance);
+        let weight = pass.input.weight(row, other);
+        if row < other {
+            sums.add(label, distance, weight, term);
+            if let Some(losses) = losses {
+                losses[other - row - 1] = A::narrow(term.loss);
+            }
+        }
+        let scale = pass.scales[kind(label)] * weight;
+        // Neither a weight of zero nor an inactive pair lets a NaN or an infinity through.
+        if scale == 0.0 || term.slope == 0.0 {
+            0.0
+        } else {
+            scale * term.slope
         }
     }
 }

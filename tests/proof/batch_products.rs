@@ -217,3 +217,22 @@ fn a_small_workspace_takes_some_rows_at_a_time_with_the_same_bits() {
     // Sums in other portions.
     assert!((parts.value - whole.value).abs() <= 4.0 * f64::EPSILON * whole.value);
 }
+
+/// A weight of 1e-42 times a distance of 1e11, over it: a subnormal `f32` times a difference of 1e11.
+#[test]
+fn weights_below_the_range_of_the_rows_keep_their_digits() {
+    let mut batch = Batch::<f32>::new(40, 6, 4);
+    batch.embeddings.mapv_inplace(|x| 1e11 * x);
+    batch.weights.fill(1e-21);
+    let loss = ContrastiveLoss::new(1.0).unwrap();
+    let loss = loss.with_reduction(Reduction::Sum).unwrap();
+    let found = BatchContrastiveLoss::new(loss.with_distance(Lp::euclidean()));
+    let exact = BatchContrastiveLoss::new(loss.with_distance(PairByPair(Lp::euclidean())));
+    let mut workspace = Workspace::new();
+    let (found, exact) = (
+        solve(&found, &batch, &mut workspace),
+        solve(&exact, &batch, &mut workspace),
+    );
+    assert!(largest(&exact.gradient) > 1e-35);
+    close(&found.gradient, &exact.gradient, "Euclidean");
+}
