@@ -119,6 +119,7 @@
 //! `serde`: [`CosineEmbeddingLoss`], [`TripletMarginLoss`] and [`InfoNceLoss`] with their options can be read and written. What is read passes
 //! through the constructors, so that a loss read from a file is as valid as any other.
 
+mod batch_distance;
 mod batch_triplet;
 mod blocks;
 mod compiled;
@@ -152,10 +153,10 @@ mod triplet_margin;
 mod wide;
 mod workspace;
 
+pub use batch_distance::BatchDistance;
 pub use batch_triplet::{
-    BatchDistance, BatchTripletGradient, BatchTripletInput, BatchTripletLoss,
-    BatchTripletOwnedGradient, BatchTripletReport, DistanceWeighted, Triplet, TripletCandidates,
-    TripletMining,
+    BatchTripletGradient, BatchTripletInput, BatchTripletLoss, BatchTripletOwnedGradient,
+    BatchTripletReport, DistanceWeighted, Triplet, TripletCandidates, TripletMining,
 };
 pub use cosine_embedding::{
     CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss,

@@ -1,8 +1,8 @@
 //! InfoNCE: in-batch, with each of its options, and with candidates of other sources.
 
 use contrastive::{
-    Directions, FalseNegatives, Guide, Ids, InfoNceInput, InfoNceLoss, LogWeights, PartitionMode,
-    Scalar, SeveralPositives, Similarity, Sources,
+    Directions, FalseNegatives, Guide, Ids, InfoNceInput, InfoNceLoss, LogWeights, Matryoshka,
+    PartitionMode, Scalar, SeveralPositives, Similarity, Sources,
 };
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use ndarray::{Array1, Array3};
@@ -51,6 +51,29 @@ fn square<A: Scalar>(
         &info_nce,
         input,
     );
+}
+
+/// The loss over prefixes, beside `plain`, the same batch without any. Operations are those of all prefixes, each by itself.
+pub(crate) fn matryoshka(c: &mut Criterion) {
+    const DIMS: [usize; 5] = [64, 128, 256, 512, 768];
+    let (pass, n, dim) = (Pass::ForwardBackward, 4096, 768);
+    let mut group = group(c, "info_nce/matryoshka");
+    let (queries, documents) = (rows::<f32>(n, dim, 1), rows::<f32>(n, dim, 2));
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    let id = shape::<f32>(n, dim);
+    let plain = format!("{id}_plain");
+    let operations = |dims| operations(pass, n, n, dims);
+    loss(
+        &mut group,
+        &plain,
+        operations(dim),
+        pass,
+        &info_nce(),
+        input,
+    );
+    let nested = Matryoshka::new(info_nce(), &DIMS).expect("rising lengths");
+    let all = operations(DIMS.iter().sum());
+    loss(&mut group, &id, all, pass, &nested, input);
 }
 
 /// Rules and forms beside `plain`, the same batch without any: what they cost.

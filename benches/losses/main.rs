@@ -23,6 +23,7 @@ criterion_group!(
     row_losses::triplet_margin,
     row_losses::triplet_options,
     info_nce::in_batch,
+    info_nce::matryoshka,
     info_nce::options,
     info_nce::listed
 );

@@ -5,13 +5,12 @@ use std::ops::Range;
 use ndarray::{ArrayView1, ArrayViewMut1};
 
 use super::all::{AllTriplets, Hinge, soft, softplus};
-use super::distances::{BatchDistance, Side, panel_distances};
 use super::groups::Groups;
-use super::measure::{Measure, MeasureSome};
 use super::select::{Chosen, Neighbours};
 use super::totals::{Outcome, Totals};
-use super::weights::{Pull, Sink};
+use super::weights::Sink;
 use super::{BatchTripletLoss, Triplet, TripletMining, sampling};
+use crate::batch_distance::{BatchDistance, Measure, MeasureSome, Pull, Side, panel_distances};
 use crate::blocks::{Threads, Units, map_merge};
 use crate::distance::{CosineDistance, Distance};
 use crate::scalar::Scalar;

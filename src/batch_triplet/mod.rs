@@ -1,19 +1,15 @@
 //! Triplet loss over a labelled batch: the triplets are found in the batch, by a strategy.
 
 mod all;
-mod backward;
-mod distances;
 mod forward;
 mod groups;
 mod input;
-mod measure;
 mod sampling;
 mod select;
 mod strategy;
 mod totals;
 mod weights;
 
-pub use distances::BatchDistance;
 pub use input::{
     BatchTripletGradient, BatchTripletInput, BatchTripletOwnedGradient, BatchTripletReport,
     Triplet, TripletCandidates,
@@ -21,14 +17,13 @@ pub use input::{
 pub use sampling::DistanceWeighted;
 pub use strategy::TripletMining;
 
+use crate::batch_distance::{Backward, BatchDistance, Role, Side};
 use crate::error::{Error, check};
 use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
-use backward::{Backward, Role};
-use distances::Side;
 use forward::Pass;
 use groups::Groups;
 use totals::Totals;

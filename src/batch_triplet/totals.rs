@@ -1,7 +1,7 @@
 //! What anchors come to, and the sums over them.
 
 use super::Triplet;
-use super::weights::Pull;
+use crate::batch_distance::Pull;
 use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
 
 /// What an anchor comes to.

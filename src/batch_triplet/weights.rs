@@ -1,15 +1,7 @@
 //! What each distance weighs in the loss: in a matrix where most pairs do, in a list where few do.
 
-use super::distances::BatchDistance;
+use crate::batch_distance::{BatchDistance, Pull};
 use crate::scalar::Scalar;
-
-/// How much the loss grows with the distance of a pair.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pull {
-    pub(super) anchor: u32,
-    pub(super) candidate: u32,
-    pub(super) weight: f64,
-}
 
 /// Where the weights of an anchor's distances go.
 pub(super) struct Sink<'w, A> {

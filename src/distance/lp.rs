@@ -128,7 +128,7 @@ impl Lp {
 
     /// Whether the norm is the root of the plain sum of squares, where that is in range.
     #[inline(always)]
-    pub(super) fn is_plain(self) -> bool {
+    pub(crate) fn is_plain(self) -> bool {
         self.p == 2.0 && self.epsilon == 0.0
     }
 

@@ -5,6 +5,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 use super::batch_pass::AllPairs;
 use super::contrastive::{ContrastiveLoss, ContrastiveReport};
 use super::hard::Hardness;
+use crate::batch_distance::{BatchDistance, Side};
 use crate::distance::{Chosen, CosineDistance, Distance};
 use crate::error::Error;
 use crate::label::PairLabel;
@@ -18,9 +19,12 @@ use crate::workspace::Workspace;
 ///
 /// Of embeddings `[n, dim]` with classes `[n]` the pairs are (0, 1), (0, 2), …, (n−2, n−1): every two once, none with itself. Value and
 /// gradient are those of the inner loss on that list of n(n−1)/2 pairs, with all of its options, hard pairs included, and with the weight wᵢwⱼ for pair (i, j).
-/// The pairs are never listed: memory is O(n) beside the gradient, time O(n²·dim).
+/// The pairs are never listed. Time is O(n²·dim); memory O(n·dim) and, beside the gradient, a number for each pair of rows as far as the [`Workspace`]
+/// holds them, and then some rows at a time.
 ///
 /// * Row losses are those of the pairs in the order above, so [`forward_rows`](Loss::forward_rows) takes n(n−1)/2 of them.
+/// * The Euclidean distance, its square and the cosine distance come from a matrix product in the type of the rows, and so carry a few roundings of
+///   ‖x‖² + ‖y‖²; those that would lose more to cancellation, of rows near each other, are measured from the rows. Other distances always are.
 /// * A mean over less than two embeddings is an error.
 /// * [`with_balance`](Self::with_balance) divides matches and others each by their own number, so that the others, of which a batch has many more, do not
 ///   drown the matches.
@@ -205,7 +209,7 @@ pub(crate) fn evaluate<A: Scalar>(
     loss: &BatchContrastiveLoss<&dyn Distance<A>>,
     input: BatchContrastiveInput<'_, A>,
     want: Wanted<'_, '_, A>,
-    _: &mut Workspace<A>,
+    workspace: &mut Workspace<A>,
 ) -> Result<A, Error> {
     loss.check(&input, &want)?;
     // Each row is read n times.
@@ -214,25 +218,29 @@ pub(crate) fn evaluate<A: Scalar>(
         embeddings: embeddings.view(),
         ..input
     };
+    let distance = Chosen::new(loss.pairs.distance);
+    let numbered = u32::try_from(input.embeddings.nrows()).is_ok();
+    let product = BatchDistance::of(&distance).filter(|_| numbered);
     let mut pass = AllPairs {
         loss: &loss.pairs,
-        distance: Chosen::new(loss.pairs.distance),
+        side: product.map(|distance| Side::new(input.embeddings, distance)),
+        distance,
         input,
         hardness: Hardness::ALL,
         scales: [0.0; 2],
     };
     if loss.pairs.asks_for_hard_pairs() {
-        pass.hardness = pass.run(None, None).hardness();
+        pass.hardness = pass.run(None, None, workspace).hardness();
     }
     let weights = match loss.pairs.reduction {
         Reduction::Mean => input.weights_of_kinds(),
-        Reduction::MeanActive => pass.run(None, None).active_weights(),
+        Reduction::MeanActive => pass.run(None, None, workspace).active_weights(),
         Reduction::Sum => [1.0, 0.0],
         Reduction::Over(z) => [z, 0.0],
     };
     pass.scales = loss.scales(weights);
     let gradient = want.gradient.and_then(|gradient| gradient.embeddings);
-    let sums = pass.run(gradient, want.rows);
+    let sums = pass.run(gradient, want.rows, workspace);
     if let Some(report) = want.report {
         *report = sums.report();
     }

@@ -1,11 +1,14 @@
-//! The pass over all pairs of a batch: a block of rows against all rows, twice each pair, so that every gradient row has one writer.
+//! The pass over all pairs of a batch: by matrix products where the distance comes from one, otherwise pair by pair, a block of rows against all
+//! rows. Each pair is met twice, so that every gradient row has one writer.
 
-use ndarray::{ArrayViewMut1, ArrayViewMut2, Axis};
+use ndarray::{ArrayViewMut1, ArrayViewMut2, Axis, s};
 
 use super::batch::{BatchContrastiveInput, kind};
+use super::batch_products::Products;
 use super::contrastive::{ContrastiveLoss, ContrastiveReport};
 use super::hard::{Hardness, Spread};
 use super::pass::Term;
+use crate::batch_distance::Side;
 use crate::blocks::{Split, Threads, map_merge};
 use crate::distance::{Chosen, Distance, Slope, add_gradient};
 use crate::label::PairLabel;
@@ -13,6 +16,7 @@ use crate::reduction::Sum;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::store::{Stores, Wide, write_row};
+use crate::workspace::Workspace;
 
 /// Rows of a block. Another row is read once for all of them.
 const BLOCK: usize = 8;
@@ -21,6 +25,8 @@ const BLOCK: usize = 8;
 pub(super) struct AllPairs<'a, A: Scalar> {
     pub(super) loss: &'a ContrastiveLoss<&'a dyn Distance<A>>,
     pub(super) distance: Chosen<'a, A>,
+    /// The rows, made ready for products if these tell the distance.
+    pub(super) side: Option<Side<'a, A>>,
     pub(super) input: BatchContrastiveInput<'a, A>,
     pub(super) hardness: Hardness,
     /// What the losses of matches and of others are multiplied by in the gradient.
@@ -38,7 +44,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    const NONE: Self = Self {
+    pub(super) const NONE: Self = Self {
         losses: [Sum::ZERO; 2],
         active: [Sum::ZERO; 2],
         active_pairs: 0.0,
@@ -46,7 +52,7 @@ impl Sums {
         spread: Spread::NONE,
     };
 
-    fn add(&mut self, label: PairLabel, distance: f64, weight: f64, term: Term) {
+    pub(super) fn add(&mut self, label: PairLabel, distance: f64, weight: f64, term: Term) {
         let kind = kind(label);
         // A pair of weight zero does not take part, not even with a NaN.
         if weight != 0.0 {
@@ -62,7 +68,7 @@ impl Sums {
         }
     }
 
-    fn merge(mut self, other: Self) -> Self {
+    pub(super) fn merge(mut self, other: Self) -> Self {
         for kind in 0..2 {
             self.losses[kind] = self.losses[kind].merge(other.losses[kind]);
             self.active[kind] = self.active[kind].merge(other.active[kind]);
@@ -100,13 +106,22 @@ impl Sums {
 }
 
 /// The losses of the pairs (i, j > i) of rows from `first` on, of `n`.
-struct PairRows<'r, A> {
+pub(super) struct PairRows<'r, A> {
     losses: ArrayViewMut1<'r, A>,
     first: usize,
     n: usize,
 }
 
-impl<A> PairRows<'_, A> {
+impl<'r, A> PairRows<'r, A> {
+    /// All pairs of `n` rows.
+    pub(super) fn new(losses: ArrayViewMut1<'r, A>, n: usize) -> Self {
+        Self {
+            losses,
+            first: 0,
+            n,
+        }
+    }
+
     /// How many pairs the next `rows` rows have.
     fn pairs_of(&self, rows: usize) -> usize {
         (self.first..self.first + rows)
@@ -114,9 +129,10 @@ impl<A> PairRows<'_, A> {
             .sum()
     }
 
-    fn set(&mut self, i: usize, j: usize, loss: A) {
-        let before = self.pairs_of(i - self.first);
-        self.losses[before + j - i - 1] = loss;
+    /// The losses of the pairs (i, i + 1), …, (i, n − 1).
+    pub(super) fn of(&mut self, i: usize) -> ArrayViewMut1<'_, A> {
+        let start = self.pairs_of(i - self.first);
+        self.losses.slice_mut(s![start..start + self.n - 1 - i])
     }
 }
 
@@ -146,13 +162,13 @@ impl<A: Scalar> AllPairs<'_, A> {
         &self,
         gradient: Option<ArrayViewMut2<'_, A>>,
         rows: Option<ArrayViewMut1<'_, A>>,
+        workspace: &mut Workspace<A>,
     ) -> Sums {
+        if let Some(side) = &self.side {
+            return Products { pass: self, side }.run(gradient, rows, workspace);
+        }
         let (n, dim) = self.input.embeddings.dim();
-        let rows = rows.map(|losses| PairRows {
-            losses,
-            first: 0,
-            n,
-        });
+        let rows = rows.map(|losses| PairRows::new(losses, n));
         // A coordinate of a pair takes about a third of a nanosecond.
         let threads = Threads::for_nanoseconds((n * n * dim) as f64 / 3.0);
         map_merge(
@@ -173,7 +189,7 @@ impl<A: Scalar> AllPairs<'_, A> {
         )
     }
 
-    fn term(&self, label: PairLabel, distance: f64) -> Term {
+    pub(super) fn term(&self, label: PairLabel, distance: f64) -> Term {
         let term = self.loss.of(label, distance);
         self.hardness.apply(label, distance, term)
     }
@@ -210,7 +226,7 @@ impl<A: Scalar> Kernel for Block<'_, '_, '_, A> {
                 if i < j {
                     sums.add(label, distance, weight, term);
                     if let Some(rows) = &mut self.rows {
-                        rows.set(i, j, A::narrow(term.loss));
+                        rows.of(i)[j - i - 1] = A::narrow(term.loss);
                     }
                 }
                 let scale = pass.scales[kind(label)] * weight;

@@ -6,6 +6,7 @@
 mod angle;
 mod batch;
 mod batch_pass;
+mod batch_products;
 mod contrastive;
 mod cosent;
 mod cosine_similarity;

@@ -5,7 +5,8 @@ use crate::common::random::Random;
 use crate::common::{ContrastiveOptions, Options, PairOptions, largest, list};
 use contrastive::{
     BatchContrastiveGradient, BatchContrastiveInput, BatchContrastiveLoss, ContrastiveLoss,
-    ContrastiveReport, Error, Loss, PairInput, PairLabel, Reduction, Scalar, Want, Workspace,
+    ContrastiveReport, Distance, Error, Loss, Lp, PairInput, PairLabel, Reduction, Scalar, Want,
+    Workspace,
 };
 use ndarray::{Array1, Array2, Axis, array, s};
 
@@ -158,7 +159,8 @@ fn batch_is_the_list_of_its_pairs_for_every_option() {
                     "{what}"
                 );
                 close(&found, &gradient, &what);
-                assert_eq!(found_rows, rows, "{what}");
+                let off = largest(&(&found_rows - &rows));
+                assert!(off <= ROUNDING * largest(&rows).max(1.0), "{what}: {off}");
                 assert!((found_report.active - report.active).abs() < ROUNDING);
                 let off = (found_report.match_distance - report.match_distance).abs()
                     + (found_report.no_match_distance - report.no_match_distance).abs();
@@ -199,13 +201,21 @@ fn balance_adds_the_means_of_matches_and_of_others() {
     }
 }
 
-/// The value and the gradient of the default distance.
+/// The value and the gradient for the default distance, which comes from products.
 fn solve<A: Scalar>(
     embeddings: ndarray::ArrayView2<'_, A>,
     classes: ndarray::ArrayView1<'_, u64>,
 ) -> (A, Array2<A>) {
-    let pairs = ContrastiveLoss::new(0.9).unwrap().with_hard_pairs(true);
-    let loss = BatchContrastiveLoss::new(pairs).with_balance(true);
+    let pairs = ContrastiveLoss::new(0.9).unwrap();
+    solve_for(pairs, embeddings, classes)
+}
+
+fn solve_for<A: Scalar, D: Distance<A>>(
+    pairs: ContrastiveLoss<D>,
+    embeddings: ndarray::ArrayView2<'_, A>,
+    classes: ndarray::ArrayView1<'_, u64>,
+) -> (A, Array2<A>) {
+    let loss = BatchContrastiveLoss::new(pairs.with_hard_pairs(true)).with_balance(true);
     let input = BatchContrastiveInput::new(embeddings, classes);
     let (value, gradient) = loss.value_and_gradient(input).unwrap();
     (value, gradient.embeddings)
@@ -250,12 +260,14 @@ fn threads_do_not_change_the_bits_of_a_batch() {
 }
 
 #[test]
-fn batch_of_f32_is_that_of_f64_rounded() {
+fn batch_of_f32_measured_pair_by_pair_is_that_of_f64_rounded() {
     let batch = Batch::new(30, 65, 8, false);
     let single = batch.embeddings.mapv(|x| x as f32);
     let double = single.mapv(f64::from);
-    let (value, gradient) = solve(double.view(), batch.classes.view());
-    let (found, found_gradient) = solve(single.view(), batch.classes.view());
+    let manhattan = ContrastiveLoss::new(70.0).unwrap();
+    let manhattan = manhattan.with_distance(Lp::new(1.0).unwrap());
+    let (value, gradient) = solve_for(manhattan, double.view(), batch.classes.view());
+    let (found, found_gradient) = solve_for(manhattan, single.view(), batch.classes.view());
     assert!((f64::from(found) - value).abs() <= SINGLE * value);
     let off = largest(&(found_gradient.mapv(f64::from) - &gradient));
     assert!(off <= SINGLE * largest(&gradient), "{off}");

@@ -6,6 +6,7 @@ mod common;
 
 mod bad_values;
 mod batch_pairs;
+mod batch_products;
 mod cancellation;
 mod chunks;
 mod contract;

@@ -1,15 +1,21 @@
 //! Matryoshka: the sum of the losses of copies that are cut short.
 
 use contrastive::{
-    CosineEmbeddingInput, CosineEmbeddingLoss, Error, InfoNceGradient, InfoNceInput, InfoNceLoss,
-    Loss, Matryoshka, PairLabel, TripletMarginInput, TripletMarginLoss, Want, Workspace,
+    AngleLoss, BatchContrastiveInput, BatchContrastiveLoss, BatchTripletInput, BatchTripletLoss,
+    CoSentLoss, ContrastiveLoss, CosineEmbeddingInput, CosineEmbeddingLoss, CosineSimilarityLoss,
+    Error, InfoNceGradient, InfoNceInput, InfoNceLoss, Loss, Lp, Matryoshka, Nested, PairInput,
+    PairLabel, PairOwnedGradient, TripletMarginInput, TripletMarginLoss, TripletMining, Want,
+    Workspace,
 };
-use ndarray::{Array1, Array2, ArrayD, Axis, s};
+use ndarray::{Array1, Array2, ArrayD, Axis, array, s};
 
 use crate::common::random::Random;
 
 /// Two additions of numbers of order 1.
 const ROUNDING: f64 = 1e-15;
+/// Relative to the largest of 1 and the slope. A central difference with step h = ∛ε is off by h²/6 times the third derivative, some hundreds for
+/// distances of order 1, and by ε/h times the value: each below 1e-8.
+const SLOPE: f64 = 2e-8;
 const DIMS: [usize; 3] = [2, 3, 6];
 const WEIGHTS: [f64; 3] = [0.5, 0.0, 2.0];
 
@@ -124,6 +130,151 @@ fn row_losses_over_prefixes_are_the_sum_over_copies() {
         &negatives(&gradient.negatives),
         &sum(&parts.each_ref().map(|part| negatives(&part.negatives)), 6),
     );
+}
+
+/// ∂value/∂rows by central differences, against a gradient.
+fn is_the_slope(found: &Array2<f64>, rows: &Array2<f64>, value: impl Fn(&Array2<f64>) -> f64) {
+    let step = f64::EPSILON.cbrt();
+    for (index, &found) in found.indexed_iter() {
+        let at = |step: f64| {
+            let mut moved = rows.clone();
+            moved[index] += step;
+            value(&moved)
+        };
+        let expected = (at(step) - at(-step)) / (2.0 * step);
+        assert!(
+            (found - expected).abs() <= SLOPE * expected.abs().max(1.0),
+            "{index:?}: {found} {expected}"
+        );
+    }
+}
+
+/// Value and gradient of a loss of pairs over prefixes against copies that are cut short, and against slopes.
+fn pairs_are_the_sum<L, T: Copy + 'static>(loss: L, labels: [T; 5])
+where
+    L: Nested<f64> + Copy,
+    L: for<'a> Loss<
+            f64,
+            Input<'a> = PairInput<'a, f64, T>,
+            OwnedGradient = PairOwnedGradient<f64, T>,
+        >,
+{
+    let (x, y) = (rows(5, 7, 3), rows(5, 7, 4));
+    let labels = Array1::from_iter(labels);
+    let input = PairInput::new(x.view(), y.view(), labels.view());
+    let (value, gradient) = nested(loss).value_and_gradient(input).unwrap();
+    let parts = DIMS.map(|dim| {
+        let [x, y] = [&x, &y].map(|rows| rows.slice(s![.., ..dim]).to_owned());
+        let input = PairInput::new(x.view(), y.view(), labels.view());
+        loss.value_and_gradient(input).unwrap()
+    });
+    let expected: f64 = parts.iter().zip(WEIGHTS).map(|(part, w)| w * part.0).sum();
+    assert!((value - expected).abs() <= 10.0 * ROUNDING * value.max(1.0));
+    let by_x = parts.each_ref().map(|part| part.1.x.clone());
+    close(&gradient.x, &sum(&by_x, 7));
+    let by_y = parts.each_ref().map(|part| part.1.y.clone());
+    close(&gradient.y, &sum(&by_y, 7));
+    let at = |x: &Array2<f64>, y: &Array2<f64>| {
+        let input = PairInput::new(x.view(), y.view(), labels.view());
+        nested(loss).forward(input).unwrap()
+    };
+    is_the_slope(&gradient.x, &x, |x| at(x, &y));
+    is_the_slope(&gradient.y, &y, |y| at(&x, y));
+}
+
+#[test]
+fn losses_of_pairs_over_prefixes_are_the_sum_over_copies_with_its_slope() {
+    use PairLabel::{Match, NoMatch};
+    let labels = [Match, NoMatch, NoMatch, Match, NoMatch];
+    let contrastive = ContrastiveLoss::new(1.9).unwrap();
+    pairs_are_the_sum(contrastive, labels);
+    pairs_are_the_sum(contrastive.with_hard_pairs(true), labels);
+    pairs_are_the_sum(contrastive.with_distance(Lp::new(1.0).unwrap()), labels);
+    let grades = [0.25, 1.0, 0.0, 0.75, 0.5];
+    pairs_are_the_sum(CosineSimilarityLoss::new(), grades);
+    pairs_are_the_sum(CoSentLoss::new(2.0).unwrap(), grades);
+    pairs_are_the_sum(AngleLoss::new(2.0).unwrap(), grades);
+}
+
+/// Two classes, and a row by itself.
+fn classes() -> Array1<u64> {
+    array![4, 9, 4, 4, 9, 1, 9]
+}
+
+#[test]
+fn pairs_of_a_batch_over_prefixes_are_the_sum_over_copies_with_its_slope() {
+    let (embeddings, classes) = (rows(7, 8, 5), classes());
+    let weights = array![1.0, 0.5, 2.0, 1.0, 0.0, 1.5, 1.0];
+    let pairs = ContrastiveLoss::new(1.5).unwrap();
+    let loss = BatchContrastiveLoss::new(pairs.with_distance(Lp::euclidean()));
+    let of = |rows: &Array2<f64>| {
+        let input = BatchContrastiveInput::new(rows.view(), classes.view());
+        nested(loss)
+            .value_and_gradient(input.with_weights(weights.view()))
+            .unwrap()
+    };
+    let parts = DIMS.map(|dim| {
+        let copy = embeddings.slice(s![.., ..dim]).to_owned();
+        let input = BatchContrastiveInput::new(copy.view(), classes.view());
+        loss.value_and_gradient(input.with_weights(weights.view()))
+            .unwrap()
+    });
+    let (value, gradient) = of(&embeddings);
+    let expected: f64 = parts.iter().zip(WEIGHTS).map(|(part, w)| w * part.0).sum();
+    assert!((value - expected).abs() <= 10.0 * ROUNDING * value.max(1.0));
+    close(
+        &gradient.embeddings,
+        &sum(&parts.map(|part| part.1.embeddings), 8),
+    );
+    is_the_slope(&gradient.embeddings, &embeddings, |rows| of(rows).0);
+}
+
+#[test]
+fn triplets_of_a_batch_over_prefixes_are_the_sum_over_copies_with_its_slope() {
+    let (anchors, others, labels) = (rows(7, 8, 6), rows(7, 8, 9), classes());
+    let strategies = [TripletMining::BatchAll, TripletMining::BatchHard];
+    for strategy in strategies {
+        let loss = BatchTripletLoss::soft(strategy, 0.1).unwrap();
+        let of = |x: &Array2<f64>, y: &Array2<f64>| {
+            let input = BatchTripletInput::new(x.view(), labels.view());
+            let input = input.with_candidates(y.view(), labels.view());
+            nested(loss).value_and_gradient(input).unwrap()
+        };
+        let parts = DIMS.map(|dim| {
+            let [x, y] = [&anchors, &others].map(|rows| rows.slice(s![.., ..dim]).to_owned());
+            let input = BatchTripletInput::new(x.view(), labels.view());
+            let input = input.with_candidates(y.view(), labels.view());
+            loss.value_and_gradient(input).unwrap()
+        });
+        let (value, gradient) = of(&anchors, &others);
+        let expected: f64 = parts.iter().zip(WEIGHTS).map(|(part, w)| w * part.0).sum();
+        assert!((value - expected).abs() <= 10.0 * ROUNDING * value.max(1.0));
+        let by_anchors = parts.each_ref().map(|part| part.1.anchors.clone());
+        close(&gradient.anchors, &sum(&by_anchors, 8));
+        let by_candidates = parts.map(|part| part.1.candidates.unwrap());
+        let candidates = gradient.candidates.unwrap();
+        close(&candidates, &sum(&by_candidates, 8));
+        is_the_slope(&gradient.anchors, &anchors, |x| of(x, &others).0);
+        is_the_slope(&candidates, &others, |y| of(&anchors, y).0);
+    }
+}
+
+#[test]
+fn gradients_of_many_rows_are_added_row_for_row() {
+    let (queries, documents) = (rows(150, 8, 0), rows(150, 8, 1));
+    let loss = InfoNceLoss::new(0.2).unwrap();
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    let (_, gradient) = nested(loss).value_and_gradient(input).unwrap();
+    let parts = DIMS.map(|dim| {
+        let [queries, documents] = [&queries, &documents].map(|rows| rows.slice(s![.., ..dim]));
+        loss.value_and_gradient(InfoNceInput::new(queries, documents))
+            .unwrap()
+            .1
+    });
+    let of_queries = parts.each_ref().map(|part| part.queries.clone());
+    close(&gradient.queries, &sum(&of_queries, 8));
+    let of_documents = parts.map(|part| part.documents);
+    close(&gradient.documents, &sum(&of_documents, 8));
 }
 
 #[test]

@@ -1,21 +1,27 @@
-//! Distances of a panel of anchors to all candidates, from one matrix product, and from the rows themselves where that has lost digits.
+//! Distances between the rows of a batch, for the losses that compare all with all: of a panel of anchors to all candidates from one matrix
+//! product, and from the rows themselves where that has lost digits.
 //!
 //! d² = ‖x‖² + ‖y‖² − 2x·y cancels where the rows are near each other. Below 1/64 of ‖x‖² + ‖y‖² (1 − cos below 1/64) a distance
 //! is measured from the rows, so none has lost more than six bits to cancellation. So are all distances of rows whose squared norm is
 //! zero, not finite, or out of the range where products neither overflow nor lose digits to underflow.
 
+mod backward;
+mod measure;
+
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use crate::blocks::{Threads, Units, for_each};
-use crate::distance::{BuiltIn, Lp, Measured};
+use crate::distance::{BuiltIn, Chosen, Lp, Measured};
 use crate::gemm::{Write, product};
 use crate::kernels::dot;
 use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::wide::Real;
+pub(crate) use backward::{Backward, Pull, Role};
+pub(crate) use measure::{Measure, MeasureSome};
 
 /// The distance between two rows of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,9 +37,19 @@ pub enum BatchDistance {
 }
 
 impl BatchDistance {
+    /// The one that a distance is, if it is one of these.
+    pub(crate) fn of<A>(distance: &Chosen<'_, A>) -> Option<Self> {
+        match distance {
+            Chosen::BuiltIn(BuiltIn::Lp(lp)) if lp.is_plain() => Some(Self::Euclidean),
+            Chosen::BuiltIn(BuiltIn::SquaredEuclidean) => Some(Self::SquaredEuclidean),
+            Chosen::BuiltIn(BuiltIn::Cosine) => Some(Self::Cosine),
+            Chosen::BuiltIn(BuiltIn::Lp(_)) | Chosen::User(_) => None,
+        }
+    }
+
     /// The distance of two rows, NaN where it is infinite because a row is, and what its gradient needs besides them.
     #[inline(always)]
-    pub(super) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Measured<A> {
+    pub(crate) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Measured<A> {
         let built_in = match self {
             Self::Euclidean => BuiltIn::Lp(Lp::euclidean()),
             Self::SquaredEuclidean => BuiltIn::SquaredEuclidean,
@@ -47,15 +63,15 @@ impl BatchDistance {
 const NEAR: f64 = 1.0 / 64.0;
 
 /// One side of the products: anchors or candidates.
-pub(super) struct Side<'a, A> {
-    pub(super) rows: ArrayView2<'a, A>,
+pub(crate) struct Side<'a, A> {
+    pub(crate) rows: ArrayView2<'a, A>,
     /// ‖row‖², or NaN where products of the row can't be trusted.
     squares: Vec<f64>,
-    pub(super) distance: BatchDistance,
+    pub(crate) distance: BatchDistance,
 }
 
 impl<'a, A: Scalar> Side<'a, A> {
-    pub(super) fn new(rows: ArrayView2<'a, A>, distance: BatchDistance) -> Self {
+    pub(crate) fn new(rows: ArrayView2<'a, A>, distance: BatchDistance) -> Self {
         let mut squares = vec![0.0; rows.nrows()];
         let work = Units {
             slice: &mut squares,
@@ -76,13 +92,22 @@ impl<'a, A: Scalar> Side<'a, A> {
         }
     }
 
+    /// The same of some rows.
+    pub(crate) fn some(&self, rows: Range<usize>) -> Self {
+        Self {
+            rows: self.rows.slice_move(s![rows.clone(), ..]),
+            squares: self.squares[rows].to_vec(),
+            distance: self.distance,
+        }
+    }
+
     /// Whether products of a row can be trusted.
-    pub(super) fn plain(&self, row: usize) -> bool {
+    pub(crate) fn plain(&self, row: usize) -> bool {
         !self.squares[row].is_nan()
     }
 
     /// What a row is multiplied with before products are taken: 1/‖row‖ for cosines; 0 for a row that is not plain.
-    pub(super) fn factor(&self, row: usize) -> f64 {
+    pub(crate) fn factor(&self, row: usize) -> f64 {
         match self.distance {
             _ if !self.plain(row) => 0.0,
             BatchDistance::Cosine => 1.0 / self.squares[row].sqrt(),
@@ -91,12 +116,12 @@ impl<'a, A: Scalar> Side<'a, A> {
     }
 
     /// ‖row‖²; NaN for a row that is not plain.
-    pub(super) fn square(&self, row: usize) -> f64 {
+    pub(crate) fn square(&self, row: usize) -> f64 {
         self.squares[row]
     }
 
     /// What a candidate's row puts into a distance besides its products: ‖y‖², or 1/‖y‖ for cosines.
-    pub(super) fn candidate_terms(&self) -> Vec<A> {
+    pub(crate) fn candidate_terms(&self) -> Vec<A> {
         let term = |&square: &f64| match self.distance {
             BatchDistance::Cosine => A::narrow(1.0 / square.sqrt()),
             _ => A::narrow(square),
@@ -160,7 +185,7 @@ impl<A: Scalar> Kernel for Squares<'_, '_, A> {
 }
 
 /// The distances of a panel of anchors to all candidates, anchor by anchor, `[anchor, candidate]`; NaN where they are to be measured.
-pub(super) fn panel_distances<A: Scalar>(
+pub(crate) fn panel_distances<A: Scalar>(
     anchors: &Side<'_, A>,
     rows: Range<usize>,
     candidates: &Side<'_, A>,

@@ -1,19 +1,19 @@
 //! Distances of an anchor from the rows themselves: those that a product can't tell, and those of chosen triplets.
 
-use super::distances::Side;
+use super::Side;
 use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 
 /// Measures the distances of an anchor that are NaN, but for that to itself.
-pub(super) struct Measure<'s, 'a, A> {
-    pub(super) anchors: &'s Side<'a, A>,
-    pub(super) candidates: &'s Side<'a, A>,
-    pub(super) anchor: usize,
-    pub(super) itself: Option<usize>,
-    pub(super) distances: &'s mut [A],
+pub(crate) struct Measure<'s, 'a, A> {
+    pub(crate) anchors: &'s Side<'a, A>,
+    pub(crate) candidates: &'s Side<'a, A>,
+    pub(crate) anchor: usize,
+    pub(crate) itself: Option<usize>,
+    pub(crate) distances: &'s mut [A],
     /// Receives the candidates that were measured.
-    pub(super) near: &'s mut Vec<u32>,
+    pub(crate) near: &'s mut Vec<u32>,
 }
 
 impl<A: Scalar> Kernel for Measure<'_, '_, A> {
@@ -48,12 +48,12 @@ impl<A: Scalar> Kernel for Measure<'_, '_, A> {
 }
 
 /// The distances of an anchor to some candidates, from their rows.
-pub(super) struct MeasureSome<'s, 'a, A> {
-    pub(super) anchors: &'s Side<'a, A>,
-    pub(super) candidates: &'s Side<'a, A>,
-    pub(super) anchor: usize,
-    pub(super) some: &'s [u32],
-    pub(super) out: &'s mut Vec<f64>,
+pub(crate) struct MeasureSome<'s, 'a, A> {
+    pub(crate) anchors: &'s Side<'a, A>,
+    pub(crate) candidates: &'s Side<'a, A>,
+    pub(crate) anchor: usize,
+    pub(crate) some: &'s [u32],
+    pub(crate) out: &'s mut Vec<f64>,
 }
 
 impl<A: Scalar> Kernel for MeasureSome<'_, '_, A> {

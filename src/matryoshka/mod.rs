@@ -1,21 +1,23 @@
 //! Matryoshka: a loss over several prefixes of the same embeddings.
 
-use ndarray::{ArrayViewMutD, Axis, Ix0, Slice};
+mod nested;
 
-use crate::cosine_embedding::{CosineEmbeddingInput, CosineEmbeddingLoss};
-use crate::distance::Distance;
+use ndarray::{ArrayViewMutD, Axis};
+
+use crate::blocks::{Threads, for_each};
 use crate::error::{Error, check};
-use crate::info_nce::{InfoNceInput, InfoNceLoss};
 use crate::loss::{Loss, OwnedGradient, Want};
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
-use crate::triplet_margin::{TripletMarginInput, TripletMarginLoss};
 use crate::workspace::Workspace;
+pub use nested::Nested;
 
 /// Trains embeddings whose first coordinates are good embeddings by themselves: L = Σₖ wₖ L(first mₖ coordinates).
 ///
 /// Gradient: Σₖ wₖ ∂L(first mₖ)/∂x, each reaching the coordinates that its prefix has; those beyond the longest prefix have gradient 0. Cosines are taken within each
 /// prefix, so every prefix is normalised by its own norm. Row losses are summed likewise; the report is that of the longest prefix.
+///
+/// It takes every loss of embeddings that can be cut short ([`Nested`]): of pairs, of triplets, of labelled batches, InfoNCE.
 ///
 /// Every prefix is a pass of its own: it costs what the loss costs at its dimension, and one addition to the gradient.
 ///
@@ -76,16 +78,6 @@ impl<L> Matryoshka<L> {
             ..self
         })
     }
-}
-
-/// A loss of embeddings that can be cut short.
-pub trait Nested<A: Scalar>: Loss<A, OwnedGradient: 'static> {
-    /// The columns of the embeddings.
-    fn dim(input: &Self::Input<'_>) -> usize;
-    /// The input with the first `dim` columns of every embedding.
-    fn prefix<'a>(input: Self::Input<'a>, dim: usize) -> Self::Input<'a>;
-    /// The views of a gradient, in a fixed order; columns of embeddings are their last axis, and numbers have no axes.
-    fn arrays<'g>(gradient: Self::Gradient<'g>) -> Vec<Option<ArrayViewMutD<'g, A>>>;
 }
 
 impl<A: Scalar, L: Nested<A>> Loss<A> for Matryoshka<L> {
@@ -157,111 +149,30 @@ fn add<A: Scalar>(
     weight: f64,
     first: bool,
 ) {
+    /// Rows that are added by one thread at a time.
+    const ROWS: usize = 64;
+    let add = |mut to: ArrayViewMutD<'_, A>, from: ArrayViewMutD<'_, A>| {
+        to.zip_mut_with(&from, |to, &x| {
+            let before = if first { 0.0 } else { to.wide() };
+            *to = A::narrow(before + weight * x.wide());
+        });
+    };
     for (to, from) in to.iter_mut().zip(from) {
         let (Some(to), Some(from)) = (to, from) else {
             continue;
         };
+        let Some(axis) = to.ndim().checked_sub(1) else {
+            add(to.view_mut(), from);
+            continue;
+        };
+        let (within, mut beyond) = to.view_mut().split_at(Axis(axis), from.len_of(Axis(axis)));
         if first {
-            to.fill(A::zero());
+            beyond.fill(A::zero());
         }
-        let mut to = to.view_mut();
-        if let (Some(axis), Some(&dim)) = (to.ndim().checked_sub(1), from.shape().last()) {
-            to = to.slice_axis_move(Axis(axis), Slice::from(..dim));
-        }
-        to.zip_mut_with(&from, |to, &x| {
-            *to = A::narrow(to.wide() + weight * x.wide());
+        let threads = Threads::for_nanoseconds(from.len() as f64);
+        let rows = from.len_of(Axis(0));
+        for_each(threads, rows, ROWS, (within, from), &|_, _, (to, from)| {
+            add(to, from);
         });
-    }
-}
-
-/// A number as an array without axes.
-fn number<A>(x: &mut A) -> ArrayViewMutD<'_, A> {
-    ndarray::ArrayViewMut::from_shape(Ix0(), std::slice::from_mut(x))
-        .expect("one number fills no axes")
-        .into_dyn()
-}
-
-impl<A: Scalar> Nested<A> for CosineEmbeddingLoss {
-    fn dim(input: &CosineEmbeddingInput<'_, A>) -> usize {
-        input.x.ncols()
-    }
-
-    fn prefix<'a>(input: <Self as Loss<A>>::Input<'a>, dim: usize) -> <Self as Loss<A>>::Input<'a> {
-        let cut = |rows: ndarray::ArrayView2<'a, A>| {
-            rows.slice_axis_move(Axis(1), Slice::from(..dim.min(rows.ncols())))
-        };
-        CosineEmbeddingInput {
-            x: cut(input.x),
-            y: cut(input.y),
-            ..input
-        }
-    }
-
-    fn arrays<'g>(gradient: <Self as Loss<A>>::Gradient<'g>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
-        [gradient.x, gradient.y]
-            .map(|view| view.map(|view| view.into_dyn()))
-            .into()
-    }
-}
-
-impl<A: Scalar, D: Distance<A>> Nested<A> for TripletMarginLoss<D> {
-    fn dim(input: &TripletMarginInput<'_, A>) -> usize {
-        input.anchor.ncols()
-    }
-
-    fn prefix<'a>(input: <Self as Loss<A>>::Input<'a>, dim: usize) -> <Self as Loss<A>>::Input<'a> {
-        let cut = |rows: ndarray::ArrayView2<'a, A>| {
-            rows.slice_axis_move(Axis(1), Slice::from(..dim.min(rows.ncols())))
-        };
-        let negatives = input.negatives;
-        let within = dim.min(negatives.dim().2);
-        TripletMarginInput {
-            anchor: cut(input.anchor),
-            positive: cut(input.positive),
-            negatives: negatives.slice_axis_move(Axis(2), Slice::from(..within)),
-            ..input
-        }
-    }
-
-    fn arrays<'g>(gradient: <Self as Loss<A>>::Gradient<'g>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
-        vec![
-            gradient.anchor.map(|view| view.into_dyn()),
-            gradient.positive.map(|view| view.into_dyn()),
-            gradient.negatives.map(|view| view.into_dyn()),
-        ]
-    }
-}
-
-/// A guide keeps all its columns: it is another model's.
-impl<A: Scalar> Nested<A> for InfoNceLoss {
-    fn dim(input: &InfoNceInput<'_, A>) -> usize {
-        input.queries.ncols()
-    }
-
-    fn prefix<'a>(input: <Self as Loss<A>>::Input<'a>, dim: usize) -> <Self as Loss<A>>::Input<'a> {
-        let cut = |rows: ndarray::ArrayView2<'a, A>| {
-            rows.slice_axis_move(Axis(1), Slice::from(..dim.min(rows.ncols())))
-        };
-        let cut_all = |rows: ndarray::ArrayView3<'a, A>| {
-            rows.slice_axis_move(Axis(2), Slice::from(..dim.min(rows.dim().2)))
-        };
-        InfoNceInput {
-            queries: cut(input.queries),
-            documents: cut(input.documents),
-            negatives: input.negatives.map(cut_all),
-            pool: input.pool.map(cut),
-            ..input
-        }
-    }
-
-    fn arrays<'g>(gradient: <Self as Loss<A>>::Gradient<'g>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
-        vec![
-            gradient.queries.map(|view| view.into_dyn()),
-            gradient.documents.map(|view| view.into_dyn()),
-            gradient.negatives.map(|view| view.into_dyn()),
-            gradient.pool.map(|view| view.into_dyn()),
-            gradient.log_temperature.map(number),
-            gradient.bias.map(number),
-        ]
     }
 }

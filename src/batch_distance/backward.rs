@@ -8,8 +8,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
-use super::distances::{BatchDistance, Side};
-use super::weights::Pull;
+use super::{BatchDistance, Side};
 use crate::blocks::{Threads, Units, for_each};
 use crate::distance::add_gradient;
 use crate::gemm::{Write, product};
@@ -21,24 +20,32 @@ use crate::wide::Real;
 
 /// Which rows a gradient is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     Anchors,
     Candidates,
     /// Anchors that are their own candidates.
     Both,
 }
 
+/// How much the loss grows with the distance of a pair.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pull {
+    pub(crate) anchor: u32,
+    pub(crate) candidate: u32,
+    pub(crate) weight: f64,
+}
+
 /// The gradient by the rows of one side.
-pub(super) struct Backward<'p, 'a, A> {
-    pub(super) role: Role,
-    pub(super) own: &'p Side<'a, A>,
-    pub(super) other: &'p Side<'a, A>,
-    pub(super) distance: BatchDistance,
+pub(crate) struct Backward<'p, 'a, A> {
+    pub(crate) role: Role,
+    pub(crate) own: &'p Side<'a, A>,
+    pub(crate) other: &'p Side<'a, A>,
+    pub(crate) distance: BatchDistance,
     /// What the differences weigh, `[anchor, candidate]`, where that is kept.
-    pub(super) weights: Option<&'p [A]>,
-    pub(super) pulls: &'p [Pull],
+    pub(crate) weights: Option<&'p [A]>,
+    pub(crate) pulls: &'p [Pull],
     /// 1/Z
-    pub(super) scale: f64,
+    pub(crate) scale: f64,
 }
 
 /// Rows of a gradient that are computed together: whole tiles of the product.
@@ -48,7 +55,7 @@ const CHUNK: usize = 1024;
 
 impl<A: Scalar> Backward<'_, '_, A> {
     /// Overwrites `gradient`. `panels` is memory for the other side's rows.
-    pub(super) fn run(&self, gradient: ArrayViewMut2<'_, A>, panels: &mut [A]) {
+    pub(crate) fn run(&self, gradient: ArrayViewMut2<'_, A>, panels: &mut [A]) {
         let (rows, dim) = gradient.dim();
         let listed = Listed::new(self.role, rows, self.pulls);
         self.pack(panels);
@@ -73,7 +80,7 @@ impl<A: Scalar> Backward<'_, '_, A> {
     }
 
     /// How long `panels` must be.
-    pub(super) fn panels_len(&self) -> usize {
+    pub(crate) fn panels_len(&self) -> usize {
         let (rows, dim) = self.other.rows.dim();
         match self.weights {
             Some(_) => rows * dim.div_ceil(A::PANEL) * A::PANEL,

@@ -1,0 +1,223 @@
+//! What of a loss is cut short, for each loss of embeddings.
+
+use ndarray::{ArrayView, ArrayViewMut, ArrayViewMutD, Axis, Dimension, Ix0, RemoveAxis, Slice};
+
+use crate::batch_triplet::{BatchTripletInput, BatchTripletLoss, TripletCandidates};
+use crate::cosine_embedding::{CosineEmbeddingInput, CosineEmbeddingLoss};
+use crate::distance::Distance;
+use crate::info_nce::{InfoNceInput, InfoNceLoss};
+use crate::loss::Loss;
+use crate::pairs::{
+    AngleLoss, BatchContrastiveInput, BatchContrastiveLoss, CoSentLoss, ContrastiveLoss,
+    CosineSimilarityLoss, PairGradient, PairInput,
+};
+use crate::scalar::Scalar;
+use crate::triplet_margin::{TripletMarginInput, TripletMarginLoss};
+
+/// A loss of embeddings that can be cut short.
+pub trait Nested<A: Scalar>: Loss<A, OwnedGradient: 'static> {
+    /// The columns of the embeddings.
+    fn dim(input: &Self::Input<'_>) -> usize;
+    /// The input with the first `dim` columns of every embedding.
+    fn prefix<'a>(input: Self::Input<'a>, dim: usize) -> Self::Input<'a>;
+    /// The views of a gradient, in a fixed order; columns of embeddings are their last axis, and numbers have no axes.
+    fn arrays<'g>(gradient: Self::Gradient<'g>) -> Vec<Option<ArrayViewMutD<'g, A>>>;
+}
+
+type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
+type Gradient<'g, L, A> = <L as Loss<A>>::Gradient<'g>;
+
+/// The first columns of embeddings, which are their last axis.
+fn cut<A, D: RemoveAxis>(embeddings: ArrayView<'_, A, D>, dim: usize) -> ArrayView<'_, A, D> {
+    let axis = Axis(embeddings.ndim() - 1);
+    let within = dim.min(embeddings.len_of(axis));
+    embeddings.slice_axis_move(axis, Slice::from(..within))
+}
+
+fn any<'g, A, D: Dimension>(view: Option<ArrayViewMut<'g, A, D>>) -> Option<ArrayViewMutD<'g, A>> {
+    view.map(|view| view.into_dyn())
+}
+
+/// A number as an array without axes.
+fn number<A>(x: &mut A) -> ArrayViewMutD<'_, A> {
+    ArrayViewMut::from_shape(Ix0(), std::slice::from_mut(x))
+        .expect("one number fills no axes")
+        .into_dyn()
+}
+
+impl<A: Scalar> Nested<A> for CosineEmbeddingLoss {
+    fn dim(input: &CosineEmbeddingInput<'_, A>) -> usize {
+        input.x.ncols()
+    }
+
+    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+        CosineEmbeddingInput {
+            x: cut(input.x, dim),
+            y: cut(input.y, dim),
+            ..input
+        }
+    }
+
+    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+        vec![any(gradient.x), any(gradient.y)]
+    }
+}
+
+impl<A: Scalar, D: Distance<A>> Nested<A> for TripletMarginLoss<D> {
+    fn dim(input: &TripletMarginInput<'_, A>) -> usize {
+        input.anchor.ncols()
+    }
+
+    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+        TripletMarginInput {
+            anchor: cut(input.anchor, dim),
+            positive: cut(input.positive, dim),
+            negatives: cut(input.negatives, dim),
+            ..input
+        }
+    }
+
+    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+        vec![
+            any(gradient.anchor),
+            any(gradient.positive),
+            any(gradient.negatives),
+        ]
+    }
+}
+
+/// A guide keeps all its columns: it is another model's.
+impl<A: Scalar> Nested<A> for InfoNceLoss {
+    fn dim(input: &InfoNceInput<'_, A>) -> usize {
+        input.queries.ncols()
+    }
+
+    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+        InfoNceInput {
+            queries: cut(input.queries, dim),
+            documents: cut(input.documents, dim),
+            negatives: input.negatives.map(|rows| cut(rows, dim)),
+            pool: input.pool.map(|rows| cut(rows, dim)),
+            ..input
+        }
+    }
+
+    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+        vec![
+            any(gradient.queries),
+            any(gradient.documents),
+            any(gradient.negatives),
+            any(gradient.pool),
+            gradient.log_temperature.map(number),
+            gradient.bias.map(number),
+        ]
+    }
+}
+
+impl<A: Scalar> Nested<A> for BatchTripletLoss {
+    fn dim(input: &BatchTripletInput<'_, A>) -> usize {
+        input.anchors.ncols()
+    }
+
+    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+        BatchTripletInput {
+            anchors: cut(input.anchors, dim),
+            candidates: input.candidates.map(|candidates| TripletCandidates {
+                rows: cut(candidates.rows, dim),
+                ..candidates
+            }),
+            ..input
+        }
+    }
+
+    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+        vec![any(gradient.anchors), any(gradient.candidates)]
+    }
+}
+
+impl<A: Scalar, D: Distance<A>> Nested<A> for BatchContrastiveLoss<D> {
+    fn dim(input: &BatchContrastiveInput<'_, A>) -> usize {
+        input.embeddings.ncols()
+    }
+
+    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+        BatchContrastiveInput {
+            embeddings: cut(input.embeddings, dim),
+            ..input
+        }
+    }
+
+    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+        vec![any(gradient.embeddings)]
+    }
+}
+
+/// A batch of pairs, cut short.
+fn pairs<A, T>(input: PairInput<'_, A, T>, dim: usize) -> PairInput<'_, A, T> {
+    PairInput {
+        x: cut(input.x, dim),
+        y: cut(input.y, dim),
+        ..input
+    }
+}
+
+fn of_pairs<A>(gradient: PairGradient<'_, A>) -> Vec<Option<ArrayViewMutD<'_, A>>> {
+    vec![any(gradient.x), any(gradient.y)]
+}
+
+impl<A: Scalar, D: Distance<A>> Nested<A> for ContrastiveLoss<D> {
+    fn dim(input: &PairInput<'_, A>) -> usize {
+        input.x.ncols()
+    }
+
+    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+        pairs(input, dim)
+    }
+
+    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+        of_pairs(gradient)
+    }
+}
+
+impl<A: Scalar> Nested<A> for CosineSimilarityLoss {
+    fn dim(input: &PairInput<'_, A, A>) -> usize {
+        input.x.ncols()
+    }
+
+    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+        pairs(input, dim)
+    }
+
+    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+        of_pairs(gradient)
+    }
+}
+
+impl<A: Scalar, D: Distance<A>> Nested<A> for CoSentLoss<D> {
+    fn dim(input: &PairInput<'_, A, A>) -> usize {
+        input.x.ncols()
+    }
+
+    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+        pairs(input, dim)
+    }
+
+    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+        of_pairs(gradient)
+    }
+}
+
+/// Each prefix has halves of its own, and so other complex numbers.
+impl<A: Scalar> Nested<A> for AngleLoss {
+    fn dim(input: &PairInput<'_, A, A>) -> usize {
+        input.x.ncols()
+    }
+
+    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+        pairs(input, dim)
+    }
+
+    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+        of_pairs(gradient)
+    }
+}
