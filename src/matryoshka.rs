@@ -34,6 +34,11 @@ use crate::workspace::Workspace;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::Matryoshka<L>")
+)]
 pub struct Matryoshka<L> {
     loss: L,
     dims: Vec<usize>,

@@ -19,6 +19,7 @@ use crate::wide::Real;
 
 /// The distance between two rows of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum BatchDistance {
     /// ‖x − y‖, with gradient 0 at distance 0.

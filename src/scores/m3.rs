@@ -21,6 +21,11 @@ use crate::workspace::Workspace;
 
 /// A number for each of the three heads.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct M3Weights {
     /// Of the dense embeddings.
     pub dense: f64,
@@ -108,9 +113,16 @@ impl M3Weights {
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::M3")
+)]
 pub struct M3Loss {
     temperature: f64,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::heads"))]
     score_weights: [f64; 3],
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::heads"))]
     loss_weights: [f64; 3],
     self_distillation: bool,
     reduction: Reduction,
