@@ -146,7 +146,8 @@ impl Call for BatchTriplet {
         Nearness {
             reach: self.reach,
             degree: 1.0,
-            row: self.all.then_some(triplets * error),
+            // Squared distances beyond the type of the rows are not told apart.
+            row: (self.all && distance < 1e30).then_some(triplets * error),
         }
     }
 }
