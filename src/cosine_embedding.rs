@@ -167,6 +167,7 @@ pub struct CosineEmbeddingGradient<'a, A> {
 
 /// The gradient of [`CosineEmbeddingLoss`] in arrays of its own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CosineEmbeddingOwnedGradient<A> {
     /// ∂L/∂x `[n, dim]`
     pub x: Array2<A>,

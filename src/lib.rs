@@ -116,8 +116,8 @@
 //!
 //! `rayon` (default): batches on all threads of the current rayon pool. Without it the same blocks run in sequence.
 //!
-//! `serde`: [`CosineEmbeddingLoss`], [`TripletMarginLoss`] and [`InfoNceLoss`] with their options can be read and written. What is read passes
-//! through the constructors, so that a loss read from a file is as valid as any other.
+//! `serde`: every loss, score function and miner, with its options, can be read and written, and so can a [`LogitScale`]. What is read passes through the
+//! constructors, so that a loss read from a file is as valid as any other.
 
 mod batch_distance;
 mod batch_triplet;

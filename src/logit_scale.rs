@@ -28,6 +28,11 @@ use crate::error::{Error, check};
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::LogitScale")
+)]
 pub struct LogitScale {
     log_scale: f64,
     /// Limits of the scale; 0 for none.
@@ -105,6 +110,12 @@ impl LogitScale {
     /// log(1/τ): the parameter that is trained.
     pub fn log_scale(&self) -> f64 {
         self.log_scale
+    }
+
+    /// The least and the largest scale; 0 for no least one.
+    #[cfg(feature = "serde")]
+    pub(crate) fn limits(&self) -> [f64; 2] {
+        [self.least, self.most]
     }
 
     /// 1/τ, which similarities are multiplied with.

@@ -57,6 +57,9 @@ impl<A: Scalar> Backward<'_, '_, A> {
     /// Overwrites `gradient`. `panels` is memory for the other side's rows.
     pub(crate) fn run(&self, gradient: ArrayViewMut2<'_, A>, panels: &mut [A]) {
         let (rows, dim) = gradient.dim();
+        if rows == 0 {
+            return;
+        }
         let listed = Listed::new(self.role, rows, self.pulls);
         self.pack(panels);
         let panels = &*panels;

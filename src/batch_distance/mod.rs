@@ -25,12 +25,13 @@ pub(crate) use measure::{Measure, MeasureSome};
 
 /// The distance between two rows of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum BatchDistance {
     /// ‖x − y‖, with gradient 0 at distance 0.
     #[default]
     Euclidean,
-    /// ‖x − y‖²
+    /// ‖x − y‖². Kept in the type of the rows: where it overflows there, as for `f32` rows of norm 1e19, two such distances have no difference (NaN).
     SquaredEuclidean,
     /// 1 − cos(x, y); 1 and without gradient if a row is zero.
     Cosine,

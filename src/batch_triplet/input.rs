@@ -117,6 +117,7 @@ impl<A: Scalar> BatchTripletGradient<'_, A> {
 
 /// The gradient of [`BatchTripletLoss`](crate::BatchTripletLoss) in arrays of its own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BatchTripletOwnedGradient<A> {
     /// ∂L/∂anchors `[n, dim]`
     pub anchors: Array2<A>,

@@ -79,6 +79,11 @@ use totals::Totals;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::BatchTriplet")
+)]
 pub struct BatchTripletLoss {
     strategy: TripletMining,
     margin: f64,

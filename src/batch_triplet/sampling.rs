@@ -12,9 +12,15 @@ use crate::scalar::Scalar;
 ///
 /// Source: Wu et al. 2017, <https://arxiv.org/abs/1706.07567>; `DistanceWeightedMiner` of pytorch-metric-learning.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::DistanceWeighted")
+)]
 pub struct DistanceWeighted {
     seed: u64,
     cutoff: f64,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::extended"))]
     nonzero_loss_cutoff: f64,
 }
 

@@ -6,6 +6,7 @@ use super::sampling::DistanceWeighted;
 ///
 /// A candidate with the anchor's label is a positive, any other a negative; an anchor without either has no triplet. Ties go to the first row.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum TripletMining {
     /// All of them. With [`MeanActive`](crate::Reduction::MeanActive), `BatchAllTripletLoss` of sentence-transformers, and `TripletMarginLoss` of

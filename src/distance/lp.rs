@@ -34,7 +34,7 @@ use crate::wide::Real;
     serde(try_from = "crate::serde::Lp")
 )]
 pub struct Lp {
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::exponent"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::extended"))]
     p: f64,
     epsilon: f64,
 }

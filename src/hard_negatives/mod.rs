@@ -41,6 +41,11 @@ use crate::similarity::Similarity;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::HardNegativeMiner")
+)]
 pub struct HardNegativeMiner {
     keep: usize,
     skip: usize,

@@ -100,6 +100,7 @@ const TWICE: &str = "a query has met its positive in two chunks; each document b
 
 /// What [`InfoNceLoss::settle`] finds.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct InfoNceTotal<A> {
     /// The loss.
     pub value: A,

@@ -250,6 +250,7 @@ pub struct InfoNceGradient<'a, A> {
 
 /// The gradient of [`InfoNceLoss`](crate::InfoNceLoss) in arrays of its own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct InfoNceOwnedGradient<A> {
     /// ∂L/∂queries `[n, dim]`
     pub queries: Array2<A>,

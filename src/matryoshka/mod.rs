@@ -36,6 +36,11 @@ pub use nested::Nested;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::Matryoshka<L>")
+)]
 pub struct Matryoshka<L> {
     loss: L,
     dims: Vec<usize>,

@@ -56,6 +56,11 @@ use crate::workspace::Workspace;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::Angle")
+)]
 pub struct AngleLoss {
     scale: f64,
 }

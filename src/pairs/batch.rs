@@ -52,8 +52,14 @@ use crate::workspace::Workspace;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct BatchContrastiveLoss<D = CosineDistance> {
     pub(super) pairs: ContrastiveLoss<D>,
+    #[cfg_attr(feature = "serde", serde(default))]
     balance: bool,
 }
 
@@ -152,6 +158,7 @@ pub struct BatchContrastiveGradient<'a, A> {
 
 /// The gradient of [`BatchContrastiveLoss`] in an array of its own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BatchContrastiveOwnedGradient<A> {
     /// ∂L/∂embeddings `[n, dim]`
     pub embeddings: Array2<A>,

@@ -51,6 +51,11 @@ use crate::workspace::Workspace;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::Contrastive<D>")
+)]
 pub struct ContrastiveLoss<D = CosineDistance> {
     margin: f64,
     positive_margin: f64,

@@ -48,6 +48,11 @@ use crate::workspace::Workspace;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::CoSent<D>")
+)]
 pub struct CoSentLoss<D = CosineDistance> {
     scale: f64,
     distance: D,

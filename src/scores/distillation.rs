@@ -43,6 +43,11 @@ use crate::workspace::Workspace;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::Distillation")
+)]
 pub struct DistillationLoss {
     student_temperature: f64,
     teacher_temperature: f64,
@@ -171,6 +176,7 @@ pub struct DistillationGradient<'a, A> {
 
 /// The gradient of [`DistillationLoss`] in an array of its own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DistillationOwnedGradient<A> {
     /// ∂L/∂student `[n, m]`
     pub student: Array2<A>,

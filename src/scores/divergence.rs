@@ -5,6 +5,7 @@ use crate::simd::{Isa, Kernel};
 
 /// Which number says how far the student is from the teacher. Their gradients are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Divergence {
     /// Σⱼ pⱼ·(log pⱼ − log qⱼ): 0 when the student has reached the teacher.

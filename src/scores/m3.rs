@@ -14,6 +14,11 @@ use crate::workspace::Workspace;
 
 /// A number for each of the three heads.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct M3Weights {
     /// Of the dense embeddings.
     pub dense: f64,
@@ -101,9 +106,16 @@ impl M3Weights {
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::M3")
+)]
 pub struct M3Loss {
     pub(super) temperature: f64,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::heads"))]
     pub(super) score_weights: [f64; 3],
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::heads"))]
     pub(super) loss_weights: [f64; 3],
     pub(super) self_distillation: bool,
     reduction: Reduction,

@@ -81,6 +81,7 @@ pub struct M3Gradient<'a, A> {
 
 /// The gradient of [`M3Loss`](crate::M3Loss) in arrays of its own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct M3OwnedGradient<A> {
     /// ∂L/∂dense `[n, m]`
     pub dense: Array2<A>,

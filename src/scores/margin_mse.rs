@@ -35,6 +35,11 @@ use crate::workspace::Workspace;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::MarginMse")
+)]
 pub struct MarginMseLoss {
     reduction: Reduction,
 }
@@ -121,6 +126,7 @@ pub struct MarginMseGradient<'a, A> {
 
 /// The gradient of [`MarginMseLoss`] in arrays of its own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct MarginMseOwnedGradient<A> {
     /// ∂L/∂positive `[n]`
     pub positive: Array1<A>,

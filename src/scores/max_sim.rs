@@ -104,6 +104,11 @@ impl<'a, A> Tokens<'a, A> {
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct MaxSim {
     similarity: Similarity,
     mean: bool,

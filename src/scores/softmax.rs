@@ -54,6 +54,11 @@ use crate::workspace::Workspace;
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serde::SoftmaxCrossEntropy")
+)]
 pub struct SoftmaxCrossEntropyLoss {
     temperature: f64,
     several_positives: SeveralPositives,

@@ -67,6 +67,7 @@ pub struct SoftmaxCrossEntropyGradient<'a, A> {
 
 /// The gradient of [`SoftmaxCrossEntropyLoss`](crate::SoftmaxCrossEntropyLoss) in arrays of its own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SoftmaxCrossEntropyOwnedGradient<A> {
     /// ∂L/∂scores `[n, m]`
     pub scores: Array2<A>,

@@ -91,6 +91,7 @@ impl<'a, A> Csr<'a, A> {
 /// # Ok::<(), contrastive::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SparseDot;
 
 type Input<'a, A> = Sides<Csr<'a, A>>;

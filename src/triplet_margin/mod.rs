@@ -193,6 +193,7 @@ pub struct TripletMarginGradient<'a, A> {
 
 /// The gradient of [`TripletMarginLoss`] in arrays of its own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TripletMarginOwnedGradient<A> {
     /// ∂L/∂anchor `[n, dim]`
     pub anchor: Array2<A>,

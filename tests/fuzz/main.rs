@@ -21,16 +21,56 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
+fn batch_triplet_holds_on_its_corpus() {
+    replay("batch_triplet", checks::batch_triplet);
+}
+
+#[test]
+fn chunks_hold_on_their_corpus() {
+    replay("chunks", checks::chunks);
+}
+
+#[test]
 fn cosine_embedding_holds_on_its_corpus() {
     replay("cosine_embedding", checks::cosine_embedding);
 }
 
 #[test]
-fn triplet_margin_holds_on_its_corpus() {
-    replay("triplet_margin", checks::triplet_margin);
+fn hard_negatives_hold_on_their_corpus() {
+    replay("hard_negatives", checks::hard_negatives);
 }
 
 #[test]
 fn info_nce_holds_on_its_corpus() {
     replay("info_nce", checks::info_nce);
+}
+
+#[test]
+fn matryoshka_holds_on_its_corpus() {
+    replay("matryoshka", checks::matryoshka);
+}
+
+#[test]
+fn memory_queue_holds_on_its_corpus() {
+    replay("memory_queue", checks::memory_queue);
+}
+
+#[test]
+fn pairs_hold_on_their_corpus() {
+    replay("pairs", checks::pairs);
+}
+
+#[test]
+fn score_functions_hold_on_their_corpus() {
+    replay("score_functions", checks::score_functions);
+}
+
+#[test]
+fn scores_hold_on_their_corpus() {
+    replay("scores", checks::scores);
+}
+
+#[test]
+fn triplet_margin_holds_on_its_corpus() {
+    replay("triplet_margin", checks::triplet_margin);
 }

@@ -41,6 +41,24 @@ fn batches_without_rows_are_zero_as_a_sum_and_an_error_as_a_mean() {
 }
 
 #[test]
+fn candidates_of_no_anchors_have_gradient_zero() {
+    let options = all_options().into_iter().filter(|options| {
+        let sum = matches!(options.reduction, Reduction::Sum | Reduction::Over(_));
+        options.separate && sum
+    });
+    for options in options {
+        let full = Batch::new(options, 8, 3, 2, 1);
+        let none = Batch {
+            anchors: Array2::zeros((0, 3)),
+            labels: Array1::zeros(0),
+            weights: full.weights.as_ref().map(|_| Array1::zeros(0)),
+            ..full
+        };
+        check_zero(&none);
+    }
+}
+
+#[test]
 fn rows_without_columns_have_only_margins() {
     let options = all_options()
         .into_iter()

@@ -5,20 +5,26 @@ use std::fmt::Debug;
 use contrastive::{Error, Scalar, Workspace};
 use ndarray::{
     Array1, ArrayD, ArrayView1, ArrayView2, ArrayView3, ArrayViewD, ArrayViewMut1, ArrayViewMut2,
-    ArrayViewMut3, ArrayViewMutD, Axis, Ix1, Ix2, Ix3,
+    ArrayViewMut3, ArrayViewMutD, Axis, Ix0, Ix1, Ix2, Ix3,
 };
 
 use super::bytes::{Bits, Bytes, repeats};
 use super::layout::{self, Laid, Layout};
 
+/// The arrays of a call, by their shapes.
+#[derive(Debug)]
+pub(crate) struct Shapes {
+    /// Of each floating-point input.
+    pub(crate) inputs: Vec<Vec<usize>>,
+    /// Of each gradient that is asked for, in the order in which the call takes them.
+    pub(crate) gradients: Vec<Option<Vec<usize>>>,
+    /// How many row losses are asked for.
+    pub(crate) rows: usize,
+}
+
 /// A loss, with all of a batch but its floating-point numbers.
 pub(crate) trait Call: Debug {
-    /// The shape of each floating-point input.
-    fn inputs(&self) -> Vec<Vec<usize>>;
-    /// The shape of each gradient that is asked for, in the order of the first inputs.
-    fn gradients(&self) -> Vec<Option<Vec<usize>>>;
-    /// How many row losses are asked for.
-    fn rows(&self) -> usize;
+    fn shapes(&self) -> &Shapes;
     /// The crate's answer.
     fn evaluate<A: Scalar>(
         &self,
@@ -30,7 +36,7 @@ pub(crate) trait Call: Debug {
     fn nearness(&self, inputs: &[ArrayD<f64>]) -> Nearness;
 }
 
-/// What is wanted besides the value. There are as many gradients as [`Call::gradients`] says, or none at all.
+/// What is wanted besides the value. There are as many gradients as [`Call::shapes`] says, or none at all.
 pub(crate) struct Wanted<'a, A> {
     pub(crate) gradients: Vec<Option<ArrayViewMutD<'a, A>>>,
     pub(crate) rows: Option<ArrayViewMut1<'a, A>>,
@@ -41,6 +47,8 @@ pub(crate) struct Wanted<'a, A> {
 pub(crate) struct Nearness {
     /// The largest of the hyper-parameters that results are multiplied with or divided by, or the reciprocal of the smallest.
     pub(crate) reach: f64,
+    /// The degree of the results, as polynomials of inputs and hyper-parameters, in units of six.
+    pub(crate) degree: f64,
     /// Of a row loss, in absolute numbers; nothing to be compared if there are jumps.
     pub(crate) row: Option<f64>,
 }
@@ -86,8 +94,8 @@ pub(crate) fn check(call: &impl Call, bytes: &mut Bytes<'_>) {
 
 fn draw<A: Bits>(call: &impl Call, bytes: &mut Bytes<'_>) -> Vec<ArrayD<A>> {
     let mut inputs: Vec<ArrayD<A>> = Vec::new();
-    for shape in call.inputs() {
-        let input = bytes.array(&shape, inputs.last());
+    for shape in &call.shapes().inputs {
+        let input = bytes.array(shape, inputs.last());
         inputs.push(input);
     }
     inputs
@@ -163,11 +171,14 @@ fn answer<A: Bits>(
     let sentinel = sentinel::<A>();
     let buffer =
         |shape: &[usize], layout| Laid::new(&ArrayD::from_elem(shape, sentinel), layout, sentinel);
-    let mut rows = buffer(&[call.rows()], layout(0));
-    let shapes = call.gradients();
-    let wanted = shapes.into_iter().enumerate();
+    let shapes = call.shapes();
+    let mut rows = buffer(&[shapes.rows], layout(0));
+    let wanted = shapes.gradients.iter().enumerate();
     let mut gradients: Vec<_> = wanted
-        .map(|(part, shape)| shape.map(|shape| buffer(&shape, layout(1 + part))))
+        .map(|(part, shape)| {
+            let shape = shape.as_ref()?;
+            Some(buffer(shape, layout(1 + part)))
+        })
         .collect();
     let given: Vec<_> = inputs
         .iter()
@@ -253,7 +264,9 @@ fn within(inputs: &[ArrayD<f64>], reach: f64) -> bool {
 }
 
 fn stays_finite(call: &impl Call, inputs: &[ArrayD<f64>], answer: &Answer<f64>) {
-    if call.nearness(inputs).reach <= REACH_F64 && within(inputs, REACH_F64) {
+    let Nearness { reach, degree, .. } = call.nearness(inputs);
+    let limit = REACH_F64.powf(1.0 / degree);
+    if reach <= limit && within(inputs, limit) {
         let finite = answer.numbers().all(|x| x.is_finite());
         assert!(
             finite,
@@ -267,11 +280,13 @@ fn stays_finite(call: &impl Call, inputs: &[ArrayD<f64>], answer: &Answer<f64>) 
 const HEADROOM: f64 = 1e-6;
 
 fn near(call: &impl Call, inputs: &[ArrayD<f64>], single: &Answer<f32>, double: &Answer<f64>) {
-    if !inputs.iter().flatten().all(|x| x.is_finite()) || call.nearness(inputs).reach > REACH_F32 {
+    let Nearness { reach, degree, row } = call.nearness(inputs);
+    let limit = REACH_F32.powf(1.0 / degree);
+    if !inputs.iter().flatten().all(|x| x.is_finite()) || reach > limit {
         return;
     }
     stays_finite(call, inputs, double);
-    let Some(tolerance) = call.nearness(inputs).row else {
+    let Some(tolerance) = row else {
         return;
     };
     let finite = |single: &f32, double: &f64| {
@@ -287,7 +302,7 @@ fn near(call: &impl Call, inputs: &[ArrayD<f64>], single: &Answer<f32>, double: 
         .zip(&double.rows)
         .for_each(|(single, double)| finite(single, double));
     // Where the exact gradient is zero, weights and reciprocals of norms multiply nothing but roundings: these are larger in f32.
-    if within(inputs, REACH_F32) {
+    if within(inputs, limit) {
         single
             .numbers()
             .zip(double.numbers())
@@ -313,6 +328,18 @@ pub(crate) fn largest<'a>(arrays: impl IntoIterator<Item = &'a ArrayD<f64>>) -> 
         .fold(0.0, |largest, x| x.abs().max(largest))
 }
 
+/// Whether an input is given, and of which shape.
+pub(crate) fn add(
+    inputs: &mut Vec<Vec<usize>>,
+    given: bool,
+    shape: impl FnOnce() -> Vec<usize>,
+) -> Option<usize> {
+    given.then(|| {
+        inputs.push(shape());
+        inputs.len() - 1
+    })
+}
+
 pub(crate) fn line<'a, A>(view: &ArrayViewD<'a, A>) -> ArrayView1<'a, A> {
     view.clone().into_dimensionality::<Ix1>().expect("one axis")
 }
@@ -325,6 +352,16 @@ pub(crate) fn cube<'a, A>(view: &ArrayViewD<'a, A>) -> ArrayView3<'a, A> {
     view.clone()
         .into_dimensionality::<Ix3>()
         .expect("three axes")
+}
+
+pub(crate) fn line_mut<A>(view: ArrayViewMutD<'_, A>) -> ArrayViewMut1<'_, A> {
+    view.into_dimensionality::<Ix1>().expect("one axis")
+}
+
+pub(crate) fn number_mut<A>(view: ArrayViewMutD<'_, A>) -> &mut A {
+    view.into_dimensionality::<Ix0>()
+        .expect("no axes")
+        .into_scalar()
 }
 
 pub(crate) fn matrix_mut<A>(view: ArrayViewMutD<'_, A>) -> ArrayViewMut2<'_, A> {

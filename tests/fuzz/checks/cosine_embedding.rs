@@ -1,13 +1,14 @@
 //! Calls of the cosine embedding loss.
 
 use contrastive::{
-    CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss, Error, Loss, PairLabel,
-    Scalar, Want, Workspace,
+    CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss, Error, PairLabel, Scalar,
+    Want, Workspace,
 };
 use ndarray::{Array1, ArrayD, ArrayViewD};
 
 use super::bytes::Bytes;
-use super::call::{Call, Nearness, Wanted, line, matrix, matrix_mut, reach};
+use super::call::{Call, Nearness, Shapes, Wanted, line, matrix, matrix_mut, reach};
+use super::matryoshka::{self, Prefixes};
 
 #[derive(Debug)]
 pub(crate) struct Cosine {
@@ -15,9 +16,8 @@ pub(crate) struct Cosine {
     reach: f64,
     labels: Array1<PairLabel>,
     /// x, y, and the weights if there are any.
-    inputs: Vec<Vec<usize>>,
-    gradients: Vec<Option<Vec<usize>>>,
-    rows: usize,
+    shapes: Shapes,
+    prefixes: Option<Prefixes>,
 }
 
 impl Cosine {
@@ -38,24 +38,25 @@ impl Cosine {
             loss,
             reach: reach([epsilon, divisor]),
             labels: bytes.filled(labels, |bytes| PairLabel::from(bytes.flag())),
-            inputs,
-            gradients: bytes.wanted(&[vec![n, dim], vec![n, dim]]),
-            rows: bytes.about(n),
+            shapes: Shapes {
+                inputs,
+                gradients: bytes.wanted(&[vec![n, dim], vec![n, dim]]),
+                rows: bytes.about(n),
+            },
+            prefixes: None,
         })
+    }
+
+    /// The same over prefixes of the rows.
+    pub(crate) fn nested(self, bytes: &mut Bytes<'_>) -> Self {
+        let prefixes = Some(Prefixes::from(bytes, self.shapes.inputs[0][1]));
+        Self { prefixes, ..self }
     }
 }
 
 impl Call for Cosine {
-    fn inputs(&self) -> Vec<Vec<usize>> {
-        self.inputs.clone()
-    }
-
-    fn gradients(&self) -> Vec<Option<Vec<usize>>> {
-        self.gradients.clone()
-    }
-
-    fn rows(&self) -> usize {
-        self.rows
+    fn shapes(&self) -> &Shapes {
+        &self.shapes
     }
 
     fn evaluate<A: Scalar>(
@@ -76,13 +77,15 @@ impl Call for Cosine {
             rows: wanted.rows,
             report: None,
         };
-        self.loss.evaluate(input, want, workspace)
+        matryoshka::evaluate(self.loss, self.prefixes.as_ref(), input, want, workspace)
     }
 
     fn nearness(&self, _: &[ArrayD<f64>]) -> Nearness {
-        Nearness {
+        let nearness = Nearness {
             reach: self.reach,
+            degree: 1.0,
             row: Some(1e-11),
-        }
+        };
+        matryoshka::nearness(self.prefixes.as_ref(), nearness)
     }
 }

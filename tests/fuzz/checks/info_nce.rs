@@ -2,15 +2,17 @@
 
 use contrastive::{
     Directions, Error, FalseNegatives, Guide, Ids, InfoNceGradient, InfoNceInput, InfoNceLoss,
-    LogWeights, Loss, PartitionMode, Scalar, SeveralPositives, Similarity, Sources, Targets, Want,
-    Workspace,
+    LogWeights, PartitionMode, Scalar, SeveralPositives, Similarity, Sources, Want, Workspace,
 };
-use ndarray::{Array1, Array2, ArrayD, ArrayViewD, ArrayViewMutD, Ix0};
+use ndarray::{Array1, Array2, ArrayD, ArrayViewD};
 
 use super::bytes::Bytes;
 use super::call::{
-    Call, Nearness, Wanted, cube, cube_mut, largest, line, matrix, matrix_mut, reach,
+    Call, Nearness, Shapes, Wanted, cube, cube_mut, largest, line, matrix, matrix_mut, number_mut,
+    reach,
 };
+use super::matryoshka::{self, Prefixes};
+use super::targets::{Chosen, ids_of, offsets};
 
 #[derive(Debug)]
 pub(crate) struct InfoNce {
@@ -28,20 +30,10 @@ pub(crate) struct InfoNce {
     /// Where the negatives of each query begin, if they are ragged.
     offsets: Option<Array1<usize>>,
     ids: Option<ChosenIds>,
-    /// The shapes of all inputs, and where they are among them.
-    inputs: Vec<Vec<usize>>,
+    shapes: Shapes,
+    /// Where the inputs are among them.
     slots: Slots,
-    gradients: Vec<Option<Vec<usize>>>,
-    rows: usize,
-}
-
-#[derive(Debug)]
-enum Chosen {
-    Aligned,
-    Offset(usize),
-    Index(Array1<usize>),
-    Lists([Array1<usize>; 2]),
-    Ids([Array1<u64>; 2]),
+    prefixes: Option<Prefixes>,
 }
 
 #[derive(Debug)]
@@ -174,15 +166,24 @@ impl InfoNce {
             bias,
             hardness,
             jumps: jumps || slots.guide.is_some(),
-            targets: targets(bytes, sizes),
+            targets: Chosen::from(bytes, n, sizes.m),
             labels,
             offsets,
             ids: (bytes.below(3) == 0).then(|| ids(bytes, sizes)),
-            inputs,
+            shapes: Shapes {
+                inputs,
+                gradients,
+                rows: bytes.about(n),
+            },
             slots,
-            gradients,
-            rows: bytes.about(n),
+            prefixes: None,
         })
+    }
+
+    /// The same over prefixes of the embeddings.
+    pub(crate) fn nested(self, bytes: &mut Bytes<'_>) -> Self {
+        let prefixes = Some(Prefixes::from(bytes, self.shapes.inputs[0][1]));
+        Self { prefixes, ..self }
     }
 }
 
@@ -190,48 +191,6 @@ fn sources(bytes: &mut Bytes<'_>) -> Sources {
     let mut sources = Sources::ALL;
     (sources.in_batch, sources.own, sources.pool) = (bytes.flag(), bytes.flag(), bytes.flag());
     sources
-}
-
-fn targets(bytes: &mut Bytes<'_>, Sizes { n, m, .. }: Sizes) -> Chosen {
-    match bytes.below(6) {
-        0 => Chosen::Offset(match bytes.byte() {
-            255 => usize::MAX,
-            byte => usize::from(byte) % (m.saturating_sub(n) + 1),
-        }),
-        1 => {
-            let count = bytes.about(n);
-            Chosen::Index(bytes.filled(count, |bytes| match bytes.byte() {
-                255 => usize::MAX,
-                byte => usize::from(byte) % m.max(1),
-            }))
-        }
-        2 => {
-            let total = bytes.length();
-            let offsets = offsets(bytes, n, total);
-            Chosen::Lists([offsets, bytes.filled(total, |bytes| bytes.below(m.max(1)))])
-        }
-        3 => Chosen::Ids([n, m].map(|count| ids_of(bytes, count))),
-        _ => Chosen::Aligned,
-    }
-}
-
-/// Where the pieces of `total` things begin for each of n queries; now and then not quite.
-fn offsets(bytes: &mut Bytes<'_>, n: usize, total: usize) -> Array1<usize> {
-    let count = bytes.about(n + 1);
-    let mut offsets = bytes.filled(count, |bytes| bytes.below(total + 1));
-    let sorted = offsets.as_slice_mut().expect("a new array");
-    if bytes.byte() < 240 {
-        sorted.sort_unstable();
-        if let [first, .., last] = sorted {
-            (*first, *last) = (0, total);
-        }
-    }
-    offsets
-}
-
-fn ids_of(bytes: &mut Bytes<'_>, count: usize) -> Array1<u64> {
-    let count = bytes.about(count);
-    bytes.filled(count, |bytes| u64::from(bytes.byte() % 8))
 }
 
 fn ids(bytes: &mut Bytes<'_>, Sizes { n, m, k, p, .. }: Sizes) -> ChosenIds {
@@ -275,23 +234,9 @@ fn inputs(bytes: &mut Bytes<'_>, Sizes { n, m, k, p, dim }: Sizes) -> (Vec<Vec<u
     (all, slots)
 }
 
-fn number_mut<A>(part: ArrayViewMutD<'_, A>) -> &mut A {
-    part.into_dimensionality::<Ix0>()
-        .expect("no axes")
-        .into_scalar()
-}
-
 impl Call for InfoNce {
-    fn inputs(&self) -> Vec<Vec<usize>> {
-        self.inputs.clone()
-    }
-
-    fn gradients(&self) -> Vec<Option<Vec<usize>>> {
-        self.gradients.clone()
-    }
-
-    fn rows(&self) -> usize {
-        self.rows
+    fn shapes(&self) -> &Shapes {
+        &self.shapes
     }
 
     fn evaluate<A: Scalar>(
@@ -305,21 +250,8 @@ impl Call for InfoNce {
             Some(labels) => InfoNceInput::labelled(matrix(&inputs[0]), labels.view()),
             None => InfoNceInput::new(matrix(&inputs[0]), matrix(&inputs[1])),
         };
-        let targets = match &self.targets {
-            Chosen::Aligned => Targets::Aligned,
-            Chosen::Offset(offset) => Targets::Offset(*offset),
-            Chosen::Index(index) => Targets::Index(index.view()),
-            Chosen::Lists([offsets, documents]) => Targets::Lists {
-                offsets: offsets.view(),
-                documents: documents.view(),
-            },
-            Chosen::Ids([queries, documents]) => Targets::Ids {
-                queries: queries.view(),
-                documents: documents.view(),
-            },
-        };
         if self.labels.is_none() {
-            input.targets = targets;
+            input.targets = self.targets.view();
         }
         input.negatives = slots.negatives.map(|slot| cube(&inputs[slot]));
         input.negative_offsets = self.offsets.as_ref().map(|offsets| offsets.view());
@@ -356,7 +288,7 @@ impl Call for InfoNce {
             rows: wanted.rows,
             report: None,
         };
-        self.loss.evaluate(input, want, workspace)
+        matryoshka::evaluate(self.loss, self.prefixes.as_ref(), input, want, workspace)
     }
 
     fn nearness(&self, inputs: &[ArrayD<f64>]) -> Nearness {
@@ -366,7 +298,7 @@ impl Call for InfoNce {
         let size = largest(&inputs[..embeddings]);
         let similarity = match self.similarity {
             Similarity::Cosine => 1.0,
-            _ => 4.0 * self.inputs[0][1] as f64 * size * size,
+            _ => 4.0 * self.shapes.inputs[0][1] as f64 * size * size,
         };
         let log_weights = [
             self.slots.log_documents,
@@ -388,9 +320,11 @@ impl Call for InfoNce {
         };
         // Scores beyond the range of f32 are not told apart.
         let comparable = !self.jumps && score < 1e36;
-        Nearness {
+        let nearness = Nearness {
             reach: self.reach,
+            degree: 1.0,
             row: comparable.then_some(error),
-        }
+        };
+        matryoshka::nearness(self.prefixes.as_ref(), nearness)
     }
 }

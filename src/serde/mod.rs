@@ -1,9 +1,17 @@
 //! What losses are read from: plain numbers, which the constructors check. What a file leaves out has its default.
 
+mod pairs;
+mod scores;
+mod triplets;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::{CosineEmbeddingLoss, InfoNceLoss, TripletMarginLoss};
+pub(crate) use pairs::{Angle, CoSent, Contrastive, CosineSimilarity};
+pub(crate) use scores::{Distillation, M3, MarginMse, SoftmaxCrossEntropy, heads};
+pub(crate) use triplets::{BatchTriplet, DistanceWeighted};
+
 use crate::{
     Directions, FalseNegatives, PartitionMode, Reduction, SeveralPositives, Similarity, Sources,
 };
@@ -126,7 +134,7 @@ impl TryFrom<InfoNce> for InfoNceLoss {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lp {
-    p: Exponent,
+    p: Extended,
     #[serde(default)]
     epsilon: f64,
 }
@@ -135,18 +143,84 @@ impl TryFrom<Lp> for crate::Lp {
     type Error = Error;
 
     fn try_from(raw: Lp) -> Result<Self, Error> {
-        let lp = match raw.p {
-            Exponent::Finite(p) => Self::new(p)?,
-            Exponent::Named(Infinity::Infinity) => Self::infinity(),
-        };
-        lp.with_epsilon(raw.epsilon)
+        Self::new(raw.p.into())?.with_epsilon(raw.epsilon)
     }
 }
 
-/// JSON, like other formats, has no infinite numbers, so that ∞ is a word.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HardNegativeMiner {
+    keep: usize,
+    #[serde(default)]
+    skip: usize,
+    #[serde(default)]
+    similarity: Similarity,
+    #[serde(default)]
+    false_negatives: Option<FalseNegatives>,
+}
+
+impl TryFrom<HardNegativeMiner> for crate::HardNegativeMiner {
+    type Error = Error;
+
+    fn try_from(raw: HardNegativeMiner) -> Result<Self, Error> {
+        let miner = Self::new(raw.keep)?
+            .with_skip(raw.skip)
+            .with_similarity(raw.similarity);
+        match raw.false_negatives {
+            Some(rule) => miner.with_false_negatives(rule),
+            None => Ok(miner),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Matryoshka<L> {
+    loss: L,
+    dims: Vec<usize>,
+    #[serde(default)]
+    weights: Option<Vec<f64>>,
+}
+
+impl<L> TryFrom<Matryoshka<L>> for crate::Matryoshka<L> {
+    type Error = Error;
+
+    fn try_from(raw: Matryoshka<L>) -> Result<Self, Error> {
+        let loss = Self::new(raw.loss, &raw.dims)?;
+        match raw.weights {
+            Some(weights) => loss.with_weights(&weights),
+            None => Ok(loss),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogitScale {
+    log_scale: f64,
+    #[serde(default)]
+    least: f64,
+    most: f64,
+}
+
+impl TryFrom<LogitScale> for crate::LogitScale {
+    type Error = Error;
+
+    fn try_from(raw: LogitScale) -> Result<Self, Error> {
+        let mut scale = Self::clip();
+        // CLIP's has no lower limit, which can't be asked for.
+        if raw.least != 0.0 || raw.most != scale.limits()[1] {
+            scale = scale.with_limits(raw.least, raw.most)?;
+        }
+        scale.set_log_scale(raw.log_scale)?;
+        Ok(scale)
+    }
+}
+
+/// A number that may be infinite. JSON, like other formats, has no infinite numbers, so that ∞ is a word.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Exponent {
+enum Extended {
     Finite(f64),
     Named(Infinity),
 }
@@ -157,14 +231,23 @@ enum Infinity {
     Infinity,
 }
 
+impl From<Extended> for f64 {
+    fn from(x: Extended) -> Self {
+        match x {
+            Extended::Finite(x) => x,
+            Extended::Named(Infinity::Infinity) => Self::INFINITY,
+        }
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
-pub(crate) fn exponent<S: Serializer>(p: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    let exponent = if p.is_infinite() {
-        Exponent::Named(Infinity::Infinity)
+pub(crate) fn extended<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    let extended = if *x == f64::INFINITY {
+        Extended::Named(Infinity::Infinity)
     } else {
-        Exponent::Finite(*p)
+        Extended::Finite(*x)
     };
-    exponent.serialize(serializer)
+    extended.serialize(serializer)
 }
 
 fn one() -> f64 {
