@@ -4,7 +4,7 @@ use contrastive::{
     Directions, FalseNegatives, Guide, Ids, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient,
     LogWeights, Loss, PartitionMode, Reduction, SeveralPositives, Similarity, Sources, Targets,
 };
-use ndarray::{Array1, Array2, Array3, Axis};
+use ndarray::{Array1, Array2, Array3, Axis, array};
 use serde_json::Value;
 
 /// Roundings of scores of the size that a case names, in two libraries.
@@ -524,4 +524,24 @@ fn several_positives_are_those_of_their_formulas() {
         case.check(loss(case).with_several_positives(several), input);
     });
     assert!(count > 10, "{count}");
+}
+
+#[test]
+fn log_weights_of_a_labelled_batch_are_not_those_of_its_pool() {
+    let (rows, labels) = (array![[1.0, 0.0], [1.0, 0.0]], array![3, 3]);
+    let (pool, log_weights) = (array![[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]], Array1::zeros(2));
+    let pool_log_weights = Array1::from_elem(3, 5.0_f64.ln());
+    let input = InfoNceInput::labelled(rows.view(), labels.view()).with_pool(pool.view());
+    let loss = InfoNceLoss::new(1.0).unwrap();
+    // The positive scores 1, the three of the pool 0.
+    for (pool, times) in [(None, 3.0), (Some(pool_log_weights.view()), 15.0)] {
+        let log_weights = LogWeights {
+            documents: Some(log_weights.view()),
+            pool,
+            ..LogWeights::default()
+        };
+        let value: f64 = loss.forward(input.with_log_weights(log_weights)).unwrap();
+        let expected = (times * (-1.0_f64).exp()).ln_1p();
+        assert!((value - expected).abs() < 1e-14, "{value} {expected}");
+    }
 }
