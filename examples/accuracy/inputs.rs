@@ -32,6 +32,13 @@ impl Type {
         }
     }
 
+    pub(crate) fn smallest_normal(self) -> f64 {
+        match self {
+            Self::F32 => f64::from(f32::MIN_POSITIVE),
+            Self::F64 => f64::MIN_POSITIVE,
+        }
+    }
+
     /// The exponent of the smallest subnormal number.
     pub(crate) fn smallest(self) -> i32 {
         match self {

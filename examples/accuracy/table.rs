@@ -2,7 +2,8 @@
 
 use std::io::{Result, Write};
 
-use crate::cases;
+use crate::cases::{self, Distance, Family, Form, Similarity, Softmax};
+use crate::inputs::{Input, Type};
 use crate::measure::{Errors, Exact, Spread};
 use crate::{ours, peers};
 
@@ -32,6 +33,40 @@ pub(crate) fn print(out: &mut impl Write) -> Result<()> {
             write!(out, "{}", columns(errors))?;
         }
         writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// The largest errors of the main losses in f32, in Markdown.
+pub(crate) fn summary(out: &mut impl Write) -> Result<()> {
+    let [torch, jax] = peers::NAMES;
+    writeln!(
+        out,
+        "| loss | rows | value: ours | {torch} | {jax} | gradient: ours | {torch} | {jax} |"
+    )?;
+    writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|")?;
+    let families = [
+        Family::Match,
+        Family::Triplet(Distance::Lp(2.0), Form::Hinge),
+        Family::Triplet(Distance::Cosine, Form::Hinge),
+        Family::InfoNce(Similarity::Cosine, Softmax::Plain, 0.05),
+    ];
+    let shown = |case: &cases::Case| {
+        let inputs = [Input::Ordinary, Input::Parallel, Input::Huge];
+        case.number == Type::F32 && families.contains(&case.family) && inputs.contains(&case.input)
+    };
+    for case in cases::all().into_iter().filter(shown) {
+        let ours = Exact::of(case).errors(&ours::found(case));
+        let [torch, jax] = peers::recorded(case);
+        let all = [ours, torch, jax];
+        let values = all.map(|errors| number(errors.loss.largest));
+        let gradients = all.map(|errors| {
+            let spread = errors.gradient;
+            spread.map_or(String::new(), |spread| number(spread.largest))
+        });
+        let numbers = [values, gradients].concat().join(" | ");
+        let (family, input) = (case.family.name(), case.input.name());
+        writeln!(out, "| {family} | {input} | {numbers} |")?;
     }
     Ok(())
 }
