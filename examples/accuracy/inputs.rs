@@ -17,7 +17,6 @@ impl Type {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn epsilon(self) -> f64 {
         match self {
             Self::F32 => f64::from(f32::EPSILON),

@@ -32,7 +32,7 @@ pub(crate) struct Exact {
 
 impl Exact {
     pub(crate) fn of(case: Case) -> Self {
-        let exact = reference::exact(case.family, &case.parts());
+        let exact = reference::exact(case.family, &case.parts(), case.number.smallest_normal());
         let mean = mean(&exact.losses);
         let repeated = case.input.repeated().is_some();
         let mut losses = if repeated { Vec::new() } else { exact.losses };
@@ -55,7 +55,7 @@ impl Exact {
     }
 
     pub(crate) fn errors(&self, found: &Found) -> Errors {
-        let relative = |exact: &Answer, off: f64| ratio(off, self.proportion(exact));
+        let relative = |exact: &Answer, _, off: f64| ratio(off, self.proportion(exact));
         let [losses, gradient] = self.judge(found, relative);
         Errors {
             loss: Spread::of(losses).expect("a mean at least"),
@@ -64,31 +64,36 @@ impl Exact {
     }
 
     /// The largest error of the losses and of the gradient rows, in roundings of what they are made from: an ε of [`Self::made_from`].
-    #[cfg(test)]
     pub(crate) fn roundings(&self, found: &Found) -> [f64; 2] {
         let epsilon = self.case.number.epsilon();
-        let roundings = |exact: &Answer, off: f64| ratio(off, epsilon * self.made_from(exact));
+        let roundings = |exact: &Answer, what: What, off: f64| {
+            ratio(off, epsilon * self.made_from(exact, what))
+        };
         let largest = |errors| Spread::of(errors).map_or(0.0, |spread| spread.largest);
         self.judge(found, roundings).map(largest)
     }
 
     /// How far all losses and all gradient rows are off, in proportion.
-    fn judge(&self, found: &Found, proportion: impl Fn(&Answer, f64) -> f64) -> [Vec<f64>; 2] {
+    fn judge(
+        &self,
+        found: &Found,
+        proportion: impl Fn(&Answer, What, f64) -> f64,
+    ) -> [Vec<f64>; 2] {
         let largest = self.case.number.largest();
-        let judge = |exact: &[Answer], mut found: &[f64]| {
+        let judge = |what: What, exact: &[Answer], mut found: &[f64]| {
             let each = exact.iter().filter_map(|exact| {
                 let (row, behind) = found.split_at(exact.numbers.len());
                 found = behind;
                 // A gradient that is too large for its type, exactly.
                 let mut numbers = exact.numbers.iter();
                 let fits = numbers.all(|x| x.value().abs() <= largest);
-                fits.then(|| proportion(exact, off(exact, row)))
+                fits.then(|| proportion(exact, what, off(exact, row)))
             });
             each.collect()
         };
         [
-            judge(&self.losses, &found.losses),
-            judge(&self.gradient, &found.gradient),
+            judge(What::Loss, &self.losses, &found.losses),
+            judge(What::Gradient, &self.gradient, &found.gradient),
         ]
     }
 
@@ -106,22 +111,32 @@ impl Exact {
     }
 
     /// What an ε of is a rounding: of the result itself, and of what it is added up from as far as that is kept to more digits or not.
-    #[cfg(test)]
-    fn made_from(&self, exact: &Answer) -> f64 {
+    fn made_from(&self, exact: &Answer, what: What) -> f64 {
         let Sizes { terms, rows } = exact.sizes;
+        // 1 − c is a square of what remains of a row, the gradient is the remainder itself.
+        let in_rows = |rounding: f64| match what {
+            What::Loss => rounding * rounding,
+            What::Gradient => rounding,
+        };
         let [of_terms, of_rows] = match (self.case.family, self.case.number) {
             // Scores, and products of probabilities and rows, are rounded to the type of the rows; a rounding of a score over the temperature is one
             // of its probability, relatively.
             (Family::InfoNce(..), _) => [0.0, 1.0 + self.scores],
             // Everything but the result is in f64.
-            (_, Type::F32) => [2_f64.powi(-29); 2],
+            (_, Type::F32) => [2_f64.powi(-29), in_rows(2_f64.powi(-29))],
             // Cosines and their gradients come from double-double sums.
-            (_, Type::F64) => [1.0, f64::EPSILON],
+            (_, Type::F64) => [1.0, in_rows(f64::EPSILON)],
         };
         let columns = exact.numbers.len() as f64;
         let underflow = columns.sqrt() * self.case.number.smallest_normal();
         (size(&exact.numbers).max(of_terms * terms) + of_rows * rows).max(underflow)
     }
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Loss,
+    Gradient,
 }
 
 /// The quotient, 0 where nothing is off.

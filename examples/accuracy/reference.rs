@@ -57,7 +57,8 @@ struct Pair {
     sizes: [Sizes; 2],
 }
 
-pub(crate) fn exact(family: Family, parts: &[Part]) -> Exact {
+/// `smallest` is what a probability counts as at least in the sizes: below the smallest normal number there are fewer digits.
+pub(crate) fn exact(family: Family, parts: &[Part], smallest: f64) -> Exact {
     let zeros = |part: &Part| {
         let row = Answer {
             numbers: vec![Wide::ZERO; part.dim],
@@ -75,7 +76,15 @@ pub(crate) fn exact(family: Family, parts: &[Part]) -> Exact {
             Family::Match | Family::NoMatch => exact.pair(family, parts, row),
             Family::Triplet(distance, form) => exact.triplet(distance, form, parts, row),
             Family::InfoNce(similarity, softmax, temperature) => {
-                exact.query(similarity, softmax, temperature, parts, row)
+                let scored = Scored {
+                    similarity,
+                    softmax,
+                    temperature,
+                    smallest,
+                    parts,
+                    exact: &mut exact,
+                };
+                scored.query(row)
             }
         };
         exact.losses.push(Answer {
@@ -111,11 +120,9 @@ impl Exact {
             (pair.value + Wide::new(0.5), Wide::ONE, terms)
         };
         let sizes = Sizes { terms, rows: 1.0 };
-        if loss <= Wide::ZERO {
-            return (Wide::ZERO, sizes);
-        }
+        let slope = if loss > Wide::ZERO { slope } else { Wide::ZERO };
         self.add_both((0, row), (1, row), &pair, slope, 1.0);
-        (loss, sizes)
+        (loss.max(Wide::ZERO), sizes)
     }
 
     fn triplet(
@@ -161,39 +168,6 @@ impl Exact {
         self.add_both((from, row), (2, row), &far, -slope, magnitude);
         (loss, sizes(slope.value()))
     }
-
-    fn query(
-        &mut self,
-        similarity: Similarity,
-        softmax: Softmax,
-        temperature: f64,
-        parts: &[Part],
-        row: usize,
-    ) -> (Wide, Sizes) {
-        let others: Vec<_> = match softmax {
-            Softmax::Given => {
-                let pool = (0..parts[4].rows).map(|row| (4, row));
-                [(2, row), (3, row)].into_iter().chain(pool).collect()
-            }
-            _ => rivals(1, parts[1].rows, row),
-        };
-        let mut scored = Scored {
-            similarity,
-            softmax,
-            temperature,
-            parts,
-            exact: self,
-        };
-        if softmax != Softmax::Symmetric {
-            return scored.softmax((0, row), (1, row), &others, Wide::ONE);
-        }
-        let half = Wide::new(0.5);
-        let queries = rivals(0, parts[0].rows, row);
-        let (by_row, mut sizes) = scored.softmax((0, row), (1, row), &others, half);
-        let (by_column, more) = scored.softmax((1, row), (0, row), &queries, half);
-        sizes.add(more);
-        ((by_row + by_column) * half, sizes.times(0.5))
-    }
 }
 
 /// All rows of a part but one.
@@ -209,11 +183,32 @@ struct Scored<'a> {
     similarity: Similarity,
     softmax: Softmax,
     temperature: f64,
+    smallest: f64,
     parts: &'a [Part],
     exact: &'a mut Exact,
 }
 
 impl Scored<'_> {
+    fn query(mut self, row: usize) -> (Wide, Sizes) {
+        let parts = self.parts;
+        let others: Vec<_> = match self.softmax {
+            Softmax::Given => {
+                let pool = (0..parts[4].rows).map(|row| (4, row));
+                [(2, row), (3, row)].into_iter().chain(pool).collect()
+            }
+            _ => rivals(1, parts[1].rows, row),
+        };
+        if self.softmax != Softmax::Symmetric {
+            return self.softmax((0, row), (1, row), &others, Wide::ONE);
+        }
+        let half = Wide::new(0.5);
+        let queries = rivals(0, parts[0].rows, row);
+        let (by_row, mut sizes) = self.softmax((0, row), (1, row), &others, half);
+        let (by_column, more) = self.softmax((1, row), (0, row), &queries, half);
+        sizes.add(more);
+        ((by_row + by_column) * half, sizes.times(0.5))
+    }
+
     fn score(&self, x: Row, y: Row) -> Pair {
         let (x, y) = (self.parts[x.0].row(x.1), self.parts[y.0].row(y.1));
         match self.similarity {
@@ -281,12 +276,13 @@ impl Scored<'_> {
             apart += SMOOTHING;
         }
         let factor = weight / temperature;
-        let magnitude = factor.value();
+        let magnitude = |share: f64| share.max(self.smallest) * factor.value();
+        let pulling = magnitude(apart);
         self.exact
-            .add_both(query, positive, &own, -(pull * factor), apart * magnitude);
+            .add_both(query, positive, &own, -(pull * factor), pulling);
         for ((&other, pair), &power) in others.iter().zip(&pairs).zip(&powers) {
             let share = power / total;
-            let apart = (share + even).value() * magnitude;
+            let apart = magnitude((share + even).value());
             self.exact
                 .add_both(query, other, pair, (share - even) * factor, apart);
         }

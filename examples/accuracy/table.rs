@@ -4,21 +4,22 @@ use std::io::{Result, Write};
 
 use crate::cases::{self, Distance, Family, Form, Similarity, Softmax};
 use crate::inputs::{Input, Type};
-use crate::measure::{Errors, Exact, Spread};
+use crate::measure::{Exact, Spread};
 use crate::{ours, peers};
 
 pub(crate) fn print(out: &mut impl Write) -> Result<()> {
     writeln!(
         out,
-        "Relative errors of row losses and of gradient rows: the largest, and the median.\n"
+        "Relative errors of row losses and of gradient rows: the largest, and the median. In brackets the largest in roundings, which 4 bound.\n"
     )?;
     write!(out, "{:26}", "")?;
-    for name in ["contrastive", peers::NAMES[0], peers::NAMES[1]] {
-        write!(out, "{name:^35}")?;
+    write!(out, "{:^52}", "contrastive")?;
+    for name in peers::NAMES {
+        write!(out, "{name:^36}")?;
     }
-    write!(out, "\n{:26}", "")?;
-    for _ in 0..3 {
-        write!(out, "{:^17} {:^17}", "loss", "gradient")?;
+    write!(out, "\n{:26}{:^26}{:^26}", "", "loss", "gradient")?;
+    for _ in peers::NAMES {
+        write!(out, "{:^18}{:^18}", "loss", "gradient")?;
     }
     writeln!(out)?;
     let mut family = None;
@@ -27,10 +28,17 @@ pub(crate) fn print(out: &mut impl Write) -> Result<()> {
             writeln!(out, "{}", case.family.name())?;
             family = Some(case.family);
         }
-        let errors = Exact::of(case).errors(&ours::found(case));
+        let (exact, found) = (Exact::of(case), ours::found(case));
+        let (errors, roundings) = (exact.errors(&found), exact.roundings(&found));
         write!(out, "  {:20} {:3}", case.input.name(), case.number.name())?;
-        for errors in [errors].into_iter().chain(peers::recorded(case)) {
-            write!(out, "{}", columns(errors))?;
+        let spreads = [Some(errors.loss), errors.gradient];
+        for (spread, roundings) in spreads.into_iter().zip(roundings) {
+            let bracket = spread.map_or(String::new(), |_| format!("({roundings:.2})"));
+            write!(out, "{} {bracket:7}", column(spread))?;
+        }
+        for errors in peers::recorded(case) {
+            let spreads = [Some(errors.loss), errors.gradient];
+            write!(out, "{}", spreads.map(column).concat())?;
         }
         writeln!(out)?;
     }
@@ -69,10 +77,6 @@ pub(crate) fn summary(out: &mut impl Write) -> Result<()> {
         writeln!(out, "| {family} | {input} | {numbers} |")?;
     }
     Ok(())
-}
-
-fn columns(errors: Errors) -> String {
-    [Some(errors.loss), errors.gradient].map(column).concat()
 }
 
 fn column(spread: Option<Spread>) -> String {
