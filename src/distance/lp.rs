@@ -13,8 +13,8 @@ use crate::wide::Real;
 /// The Lp distance ‖x − y‖ₚ = (Σ |zᵢ|ᵖ)^(1/p), z = x − y, for p ≥ 1 and ∞.
 ///
 /// Gradient by x: sign(zᵢ)·(|zᵢ|/d)^(p−1); for p = ∞ sign(zᵢ) at the largest coordinate, shared equally between coordinates that tie.
-/// At distance 0 it is 0. Differences and powers are scaled where they would under- or overflow: the gradient has all its digits where the distance is
-/// subnormal, with few, or infinite, because it is beyond the largest number.
+/// At distance 0 it is 0. Differences and powers are scaled where they would under- or overflow: the gradient has all its digits also where the
+/// distance is subnormal and has few.
 ///
 /// ```
 /// use contrastive::{Loss, Lp, TripletMarginInput, TripletMarginLoss};
