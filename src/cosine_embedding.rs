@@ -27,6 +27,10 @@ use crate::workspace::Workspace;
 /// c = 0 and gradient 0. At the kink (c = margin) the row is inactive: gradient 0. NaN or infinity in a row gives NaN.
 /// [`with_epsilon`](Self::with_epsilon) gives PyTorch's convention instead.
 ///
+/// Accuracy, with the ε of the element type: the loss and the gradient rows of a matching pair are within 4ε of themselves, however nearly parallel its
+/// rows are. So are those of a pair that does not match, but for the loss of `f64` rows, which is within 4ε of |c| + |margin|, because c is rounded
+/// before the margin is taken off. The example `accuracy` measures it.
+///
 /// Source: `torch.nn.CosineEmbeddingLoss`; the positive margin is pytorch-metric-learning's (`ContrastiveLoss` on cosine similarity).
 ///
 /// ```

@@ -17,7 +17,6 @@ impl Type {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn epsilon(self) -> f64 {
         match self {
             Self::F32 => f64::from(f32::EPSILON),
@@ -29,6 +28,13 @@ impl Type {
         match self {
             Self::F32 => f64::from(f32::MAX),
             Self::F64 => f64::MAX,
+        }
+    }
+
+    pub(crate) fn smallest_normal(self) -> f64 {
+        match self {
+            Self::F32 => f64::from(f32::MIN_POSITIVE),
+            Self::F64 => f64::MIN_POSITIVE,
         }
     }
 

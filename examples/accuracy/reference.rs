@@ -9,9 +9,41 @@ use crate::wide::Wide;
 
 /// The exact answer to a case.
 pub(crate) struct Exact {
-    pub(crate) losses: Vec<Wide>,
+    pub(crate) losses: Vec<Answer>,
     /// ∂Σℓ of each row of each part.
-    pub(crate) gradient: Vec<Vec<Vec<Wide>>>,
+    pub(crate) gradient: Vec<Vec<Answer>>,
+    /// The largest that a score can be for its rows, over the temperature: 1/τ for cosines, ‖q‖‖d‖/τ for dot products.
+    pub(crate) scores: f64,
+}
+
+/// A loss, or a row of the gradient.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    pub(crate) numbers: Vec<Wide>,
+    pub(crate) sizes: Sizes,
+}
+
+/// What a result is added up from. A rounding of the terms is an error of the result in proportion to them, whatever they cancel to.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sizes {
+    /// The sum of the norms of its terms: margin + d⁺ + d⁻, say.
+    pub(crate) terms: f64,
+    /// The same if nothing cancelled in the terms either: with 1 for 1 − c, 1/‖x‖ for ∂c/∂x.
+    pub(crate) rows: f64,
+}
+
+impl Sizes {
+    fn times(self, factor: f64) -> Self {
+        Self {
+            terms: self.terms * factor,
+            rows: self.rows * factor,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.terms += other.terms;
+        self.rows += other.rows;
+    }
 }
 
 /// A function of two rows with both its gradients.
@@ -21,50 +53,85 @@ struct Pair {
     distance: Wide,
     first: Vec<Wide>,
     second: Vec<Wide>,
+    /// Of both gradients.
+    sizes: [Sizes; 2],
 }
 
-pub(crate) fn exact(family: Family, parts: &[Part]) -> Exact {
-    let zeros = |part: &Part| vec![vec![Wide::ZERO; part.dim]; part.rows];
+/// `smallest` is what a probability counts as at least in the sizes: below the smallest normal number there are fewer digits.
+pub(crate) fn exact(family: Family, parts: &[Part], smallest: f64) -> Exact {
+    let zeros = |part: &Part| {
+        let row = Answer {
+            numbers: vec![Wide::ZERO; part.dim],
+            sizes: Sizes::default(),
+        };
+        vec![row; part.rows]
+    };
     let mut exact = Exact {
         losses: Vec::new(),
         gradient: parts.iter().map(zeros).collect(),
+        scores: 0.0,
     };
     for row in 0..parts[0].rows {
-        let loss = match family {
+        let (loss, sizes) = match family {
             Family::Match | Family::NoMatch => exact.pair(family, parts, row),
             Family::Triplet(distance, form) => exact.triplet(distance, form, parts, row),
             Family::InfoNce(similarity, softmax, temperature) => {
-                exact.query(similarity, softmax, temperature, parts, row)
+                let scored = Scored {
+                    similarity,
+                    softmax,
+                    temperature,
+                    smallest,
+                    parts,
+                    exact: &mut exact,
+                };
+                scored.query(row)
             }
         };
-        exact.losses.push(loss);
+        exact.losses.push(Answer {
+            numbers: vec![loss],
+            sizes,
+        });
     }
     exact
 }
 
 impl Exact {
-    fn add(&mut self, part: usize, row: usize, factor: Wide, gradient: &[Wide]) {
-        for (sum, &x) in self.gradient[part][row].iter_mut().zip(gradient) {
+    /// Adds a multiple of a gradient, of which the factor is itself a sum of numbers of some magnitude.
+    fn add(&mut self, at: Row, factor: Wide, magnitude: f64, gradient: &[Wide], sizes: Sizes) {
+        let row = &mut self.gradient[at.0][at.1];
+        for (sum, &x) in row.numbers.iter_mut().zip(gradient) {
             *sum += factor * x;
         }
+        row.sizes.add(sizes.times(magnitude));
     }
 
-    fn pair(&mut self, family: Family, parts: &[Part], row: usize) -> Wide {
+    /// Both gradients of a pair.
+    fn add_both(&mut self, x: Row, y: Row, pair: &Pair, factor: Wide, magnitude: f64) {
+        self.add(x, factor, magnitude, &pair.first, pair.sizes[0]);
+        self.add(y, factor, magnitude, &pair.second, pair.sizes[1]);
+    }
+
+    fn pair(&mut self, family: Family, parts: &[Part], row: usize) -> (Wide, Sizes) {
         let pair = cosine(parts[0].row(row), parts[1].row(row));
-        let (loss, slope) = if family == Family::Match {
-            (pair.distance, -Wide::ONE)
+        let (loss, slope, terms) = if family == Family::Match {
+            (pair.distance, -Wide::ONE, pair.distance.value())
         } else {
-            (pair.value + Wide::new(0.5), Wide::ONE)
+            let terms = pair.value.abs().value() + 0.5;
+            (pair.value + Wide::new(0.5), Wide::ONE, terms)
         };
-        if loss <= Wide::ZERO {
-            return Wide::ZERO;
-        }
-        self.add(0, row, slope, &pair.first);
-        self.add(1, row, slope, &pair.second);
-        loss
+        let sizes = Sizes { terms, rows: 1.0 };
+        let slope = if loss > Wide::ZERO { slope } else { Wide::ZERO };
+        self.add_both((0, row), (1, row), &pair, slope, 1.0);
+        (loss.max(Wide::ZERO), sizes)
     }
 
-    fn triplet(&mut self, distance: Distance, form: Form, parts: &[Part], row: usize) -> Wide {
+    fn triplet(
+        &mut self,
+        distance: Distance,
+        form: Form,
+        parts: &[Part],
+        row: usize,
+    ) -> (Wide, Sizes) {
         let [anchor, positive, negative] = [0, 1, 2].map(|part| parts[part].row(row));
         let near = measure(distance, anchor, positive);
         let (mut far, mut from) = (measure(distance, anchor, negative), 0);
@@ -75,69 +142,38 @@ impl Exact {
             }
         }
         let excess = Wide::ONE + (near.value - far.value);
-        let (loss, slope) = match form {
+        let terms = 1.0 + near.value.value() + far.value.value();
+        let sizes = |slope: f64| Sizes { terms, rows: terms }.times(slope);
+        // A rounding of the exponent is one of the logistic function, times 1 − it.
+        let (loss, slope, tilt) = match form {
             Form::Soft => {
                 let small = (-excess.abs()).exp();
-                let share = if excess > Wide::ZERO {
-                    Wide::ONE
+                let [less, more] = [small, Wide::ONE].map(|x| x / (Wide::ONE + small));
+                let (share, rest) = if excess > Wide::ZERO {
+                    (more, less)
                 } else {
-                    small
+                    (less, more)
                 };
                 (
                     excess.max(Wide::ZERO) + small.ln_1p(),
-                    share / (Wide::ONE + small),
+                    share,
+                    rest.value() * terms,
                 )
             }
-            _ if excess <= Wide::ZERO => return Wide::ZERO,
-            _ => (excess, Wide::ONE),
+            _ if excess <= Wide::ZERO => return (Wide::ZERO, sizes(1.0)),
+            _ => (excess, Wide::ONE, 0.0),
         };
-        self.add(0, row, slope, &near.first);
-        self.add(1, row, slope, &near.second);
-        self.add(from, row, -slope, &far.first);
-        self.add(2, row, -slope, &far.second);
-        loss
+        let magnitude = slope.value() * (1.0 + tilt);
+        self.add_both((0, row), (1, row), &near, slope, magnitude);
+        self.add_both((from, row), (2, row), &far, -slope, magnitude);
+        (loss, sizes(slope.value()))
     }
+}
 
-    fn query(
-        &mut self,
-        similarity: Similarity,
-        softmax: Softmax,
-        temperature: f64,
-        parts: &[Part],
-        row: usize,
-    ) -> Wide {
-        let documents = 0..parts[1].rows;
-        let others: Vec<_> = match softmax {
-            Softmax::Given => {
-                let pool = (0..parts[4].rows).map(|row| (4, row));
-                [(2, row), (3, row)].into_iter().chain(pool).collect()
-            }
-            _ => documents
-                .filter(|&other| other != row)
-                .map(|other| (1, other))
-                .collect(),
-        };
-        let mut scored = Scored {
-            similarity,
-            softmax,
-            temperature,
-            parts,
-            exact: self,
-        };
-        let loss = scored.softmax((0, row), (1, row), &others, Wide::ONE);
-        if softmax != Softmax::Symmetric {
-            return loss;
-        }
-        let half = Wide::new(0.5);
-        let rivals: Vec<_> = (0..parts[0].rows)
-            .filter(|&other| other != row)
-            .map(|other| (0, other))
-            .collect();
-        let column = scored.softmax((1, row), (0, row), &rivals, half);
-        // The row's own share has been added as a whole.
-        scored.softmax((0, row), (1, row), &others, -half);
-        (loss + column) * half
-    }
+/// All rows of a part but one.
+fn rivals(part: usize, rows: usize, own: usize) -> Vec<Row> {
+    let others = (0..rows).filter(|&other| other != own);
+    others.map(|other| (part, other)).collect()
 }
 
 /// A part and one of its rows.
@@ -147,11 +183,32 @@ struct Scored<'a> {
     similarity: Similarity,
     softmax: Softmax,
     temperature: f64,
+    smallest: f64,
     parts: &'a [Part],
     exact: &'a mut Exact,
 }
 
 impl Scored<'_> {
+    fn query(mut self, row: usize) -> (Wide, Sizes) {
+        let parts = self.parts;
+        let others: Vec<_> = match self.softmax {
+            Softmax::Given => {
+                let pool = (0..parts[4].rows).map(|row| (4, row));
+                [(2, row), (3, row)].into_iter().chain(pool).collect()
+            }
+            _ => rivals(1, parts[1].rows, row),
+        };
+        if self.softmax != Softmax::Symmetric {
+            return self.softmax((0, row), (1, row), &others, Wide::ONE);
+        }
+        let half = Wide::new(0.5);
+        let queries = rivals(0, parts[0].rows, row);
+        let (by_row, mut sizes) = self.softmax((0, row), (1, row), &others, half);
+        let (by_column, more) = self.softmax((1, row), (0, row), &queries, half);
+        sizes.add(more);
+        ((by_row + by_column) * half, sizes.times(0.5))
+    }
+
     fn score(&self, x: Row, y: Row) -> Pair {
         let (x, y) = (self.parts[x.0].row(x.1), self.parts[y.0].row(y.1));
         match self.similarity {
@@ -161,7 +218,13 @@ impl Scored<'_> {
     }
 
     /// −log of the positive's share, and `weight` times its gradient.
-    fn softmax(&mut self, query: Row, positive: Row, others: &[Row], weight: Wide) -> Wide {
+    fn softmax(
+        &mut self,
+        query: Row,
+        positive: Row,
+        others: &[Row],
+        weight: Wide,
+    ) -> (Wide, Sizes) {
         let temperature = Wide::new(self.temperature);
         let (own, pairs) = (
             self.score(query, positive),
@@ -174,6 +237,9 @@ impl Scored<'_> {
             .iter()
             .map(|pair| (self.gap(&own, pair)) / temperature)
             .collect();
+        let reach = std::iter::once(&own).chain(&pairs);
+        let reach = reach.map(|pair| pair.reach(self.similarity) / self.temperature);
+        self.exact.scores = reach.fold(self.exact.scores, f64::max);
         let largest = gaps
             .iter()
             .copied()
@@ -195,19 +261,36 @@ impl Scored<'_> {
             _ => (sum.ln_1p(), Wide::ONE + sum),
         };
         let mut pull = sum / total;
-        let mut even = Wide::ZERO;
+        // How much the loss moves with the scores.
+        let mut slope = match self.softmax {
+            Softmax::Decoupled => 1.0,
+            _ => pull.value(),
+        };
+        let (mut even, mut apart) = (Wide::ZERO, pull.value());
         if self.softmax == Softmax::Smoothed {
             let share = Wide::new(SMOOTHING);
             loss += share * behind;
+            slope += SMOOTHING;
             even = share / count;
             pull = pull - even * (count - Wide::ONE);
+            apart += SMOOTHING;
         }
         let factor = weight / temperature;
-        self.add(query, positive, &own, -(pull * factor));
+        let magnitude = |share: f64| share.max(self.smallest) * factor.value();
+        let pulling = magnitude(apart);
+        self.exact
+            .add_both(query, positive, &own, -(pull * factor), pulling);
         for ((&other, pair), &power) in others.iter().zip(&pairs).zip(&powers) {
-            self.add(query, other, pair, (power / total - even) * factor);
+            let share = power / total;
+            let apart = magnitude((share + even).value());
+            self.exact
+                .add_both(query, other, pair, (share - even) * factor, apart);
         }
-        loss
+        let sizes = Sizes {
+            terms: loss.abs().value(),
+            rows: slope,
+        };
+        (loss, sizes)
     }
 
     /// s − s⁺
@@ -217,10 +300,16 @@ impl Scored<'_> {
             Similarity::Dot => other.value - own.value,
         }
     }
+}
 
-    fn add(&mut self, x: Row, y: Row, pair: &Pair, factor: Wide) {
-        self.exact.add(x.0, x.1, factor, &pair.first);
-        self.exact.add(y.0, y.1, factor, &pair.second);
+impl Pair {
+    /// The largest that it can be for its rows.
+    fn reach(&self, similarity: Similarity) -> f64 {
+        match similarity {
+            Similarity::Cosine => 1.0,
+            // The norms of the gradients are those of the rows.
+            Similarity::Dot => self.sizes[0].terms * self.sizes[1].terms,
+        }
     }
 }
 
@@ -272,12 +361,40 @@ fn cosine(x: &[f64], y: &[f64]) -> Pair {
             .map(|(&x, &y)| ((y - sign * x + sign * small * x) / norm).scaled(power))
             .collect()
     };
+    let first: Vec<_> = slope(&x, &y, x_norm, x_power);
+    let second: Vec<_> = slope(&y, &x, y_norm, y_power);
+    let sizes = |gradient: &[Wide], norm: Wide, power: i32| Sizes {
+        terms: size(gradient),
+        rows: (Wide::ONE / norm).scaled(power).value(),
+    };
     Pair {
+        sizes: [
+            sizes(&first, x_norm, x_power),
+            sizes(&second, y_norm, y_power),
+        ],
         value,
         distance,
-        first: slope(&x, &y, x_norm, x_power),
-        second: slope(&y, &x, y_norm, y_power),
+        first,
+        second,
     }
+}
+
+/// ‖x‖ to the digits of `f64`, in proportion to the largest number, so that no square under- or overflows.
+pub(crate) fn size(x: &[Wide]) -> f64 {
+    let largest = x.iter().map(|x| x.value().abs()).fold(0.0, f64::max);
+    if largest == 0.0 || !largest.is_finite() {
+        return largest;
+    }
+    let squares = x.iter().map(|x| (x.value() / largest).powi(2));
+    largest * squares.sum::<f64>().sqrt()
+}
+
+/// Of gradients in which nothing cancels.
+fn plain_sizes(first: &[Wide], second: &[Wide]) -> [Sizes; 2] {
+    [first, second].map(|gradient| Sizes {
+        terms: size(gradient),
+        rows: size(gradient),
+    })
 }
 
 fn dot(x: &[f64], y: &[f64]) -> Pair {
@@ -287,11 +404,13 @@ fn dot(x: &[f64], y: &[f64]) -> Pair {
         .zip(y)
         .map(|(&x, &y)| Wide::new(x) * Wide::new(y))
         .sum();
+    let (first, second) = (wide(y), wide(x));
     Pair {
+        sizes: plain_sizes(&first, &second),
         value,
         distance: Wide::ONE - value,
-        first: wide(y),
-        second: wide(x),
+        first,
+        second,
     }
 }
 
@@ -305,6 +424,7 @@ fn measure(distance: Distance, x: &[f64], y: &[f64]) -> Pair {
                 distance: pair.value,
                 first: turned(pair.first),
                 second: turned(pair.second),
+                sizes: pair.sizes,
             };
         }
         Distance::SquaredEuclidean => None,
@@ -329,8 +449,9 @@ fn measure(distance: Distance, x: &[f64], y: &[f64]) -> Pair {
             (norm.scaled(back), slopes)
         }
     };
-    let second = first.iter().map(|&x| -x).collect();
+    let second: Vec<_> = first.iter().map(|&x| -x).collect();
     Pair {
+        sizes: plain_sizes(&first, &second),
         value,
         distance: value,
         first,

@@ -7,13 +7,14 @@ use crate::error::{Error, check};
 use crate::kernels::{Stripe, Visit, square_distance, striped};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
-use crate::similarity::SAFE;
+use crate::similarity::{SAFE, power_of_two_over};
 use crate::wide::Real;
 
 /// The Lp distance ‖x − y‖ₚ = (Σ |zᵢ|ᵖ)^(1/p), z = x − y, for p ≥ 1 and ∞.
 ///
 /// Gradient by x: sign(zᵢ)·(|zᵢ|/d)^(p−1); for p = ∞ sign(zᵢ) at the largest coordinate, shared equally between coordinates that tie.
-/// At distance 0 it is 0. Differences and powers are scaled where they would under- or overflow.
+/// At distance 0 it is 0. Differences and powers are scaled where they would under- or overflow: the gradient has all its digits also where the
+/// distance is subnormal and has few.
 ///
 /// ```
 /// use contrastive::{Loss, Lp, TripletMarginInput, TripletMarginLoss};
@@ -93,11 +94,13 @@ impl Default for Lp {
 impl Lp {
     #[inline(always)]
     pub(super) fn measure<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> Measured<A> {
-        let distance = self.norm::<A, I>(x, y);
-        (distance, Slope(self.slope(x, y, distance)))
+        if self.is_plain() {
+            return self.rooted::<A, I>(square_distance::<A, I>(x, y), x, y);
+        }
+        self.measured(I::call(NormOf { lp: self, x, y }), x, y)
     }
 
-    /// The plain norm from its square, which [`Self::is_plain`] says.
+    /// From the plain square of the norm, which [`Self::is_plain`] says; anew where that may have lost digits to the range.
     #[inline(always)]
     pub(super) fn rooted<A: Scalar, I: Isa>(
         self,
@@ -105,8 +108,18 @@ impl Lp {
         x: &[A],
         y: &[A],
     ) -> Measured<A> {
-        let distance = self.root::<A, I>(square, x, y);
-        (distance, Slope(self.slope(x, y, distance)))
+        let square = square.value();
+        let norm = if in_range::<A>(square) {
+            Norm::plain(square.sqrt())
+        } else {
+            I::call(NormOf { lp: self, x, y })
+        };
+        self.measured(norm, x, y)
+    }
+
+    #[inline(always)]
+    fn measured<A: Scalar>(self, norm: Norm, x: &[A], y: &[A]) -> Measured<A> {
+        (norm.root / norm.scale, Slope(self.slope(x, y, norm)))
     }
 
     #[inline(always)]
@@ -132,41 +145,17 @@ impl Lp {
         self.p == 2.0 && self.epsilon == 0.0
     }
 
-    #[inline(always)]
-    fn norm<A: Scalar, I: Isa>(self, x: &[A], y: &[A]) -> f64 {
-        if !self.is_plain() {
-            return I::call(Norm { lp: self, x, y });
-        }
-        self.root::<A, I>(square_distance::<A, I>(x, y), x, y)
-    }
-
-    /// The norm from its plain square, or anew where that may have lost digits to the range.
-    #[inline(always)]
-    fn root<A: Scalar, I: Isa>(self, square: A::Real, x: &[A], y: &[A]) -> f64 {
-        let square = square.value();
-        if in_range::<A>(square) {
-            square.sqrt()
-        } else {
-            I::call(Norm { lp: self, x, y })
-        }
-    }
-
     /// What turns a coordinate of the difference into one of the gradient.
     #[inline(always)]
-    fn slope<A: Scalar>(self, x: &[A], y: &[A], distance: f64) -> Kind<A::Real> {
+    fn slope<A: Scalar>(self, x: &[A], y: &[A], Norm { root, scale }: Norm) -> Kind<A::Real> {
         let epsilon = self.epsilon;
-        if distance == 0.0 {
+        if root == 0.0 {
             Kind::Zero
         } else if self.p == 2.0 {
-            let scale = if SAFE.contains(&distance) {
-                1.0
-            } else {
-                2f64.powi(if distance < 1.0 { 500 } else { -600 })
-            };
             Kind::Difference {
                 epsilon,
                 scale,
-                factor: 1.0 / (distance * scale),
+                factor: 1.0 / root,
             }
         } else if self.p == 1.0 {
             Kind::Sign { epsilon }
@@ -175,19 +164,35 @@ impl Lp {
             let ties = x
                 .iter()
                 .zip(y)
-                .filter(|&(&x, &y)| difference(x, y).abs() == distance);
+                .filter(|&(&x, &y)| difference(x, y).abs() == root);
             Kind::Largest {
                 epsilon,
-                distance,
+                distance: root,
                 ties: ties.count() as f64,
             }
         } else {
             Kind::Power {
                 epsilon,
-                distance,
+                scale,
+                root,
                 power: self.p - 1.0,
             }
         }
+    }
+}
+
+/// A norm times a scale: a power of two with which its squares and powers stay in range, 1 for ordinary rows. The norm itself may be subnormal, with
+/// few digits, or overflow where its gradient does not.
+#[derive(Clone, Copy)]
+struct Norm {
+    root: f64,
+    scale: f64,
+}
+
+impl Norm {
+    #[inline(always)]
+    fn plain(root: f64) -> Self {
+        Self { root, scale: 1.0 }
     }
 }
 
@@ -199,52 +204,57 @@ fn in_range<A: Scalar>(sum: f64) -> bool {
 
 /// The norm for every exponent, ε and range.
 #[derive(Clone, Copy)]
-struct Norm<'r, A> {
+struct NormOf<'r, A> {
     lp: Lp,
     x: &'r [A],
     y: &'r [A],
 }
 
-impl<A: Scalar> Kernel for Norm<'_, A> {
-    type Output = f64;
+impl<A: Scalar> Kernel for NormOf<'_, A> {
+    type Output = Norm;
 
     #[inline(always)]
-    fn run<I: Isa>(self) -> f64 {
+    fn run<I: Isa>(self) -> Norm {
         let Self { lp, x, y } = self;
         let p = lp.p;
         if p == 1.0 || p == 2.0 {
             let sum = I::call(PowerSum {
                 norm: self,
-                unit: 1.0,
+                scale: 1.0,
+                largest: 1.0,
             });
             if p == 1.0 {
-                return sum;
+                return Norm::plain(sum);
             }
             if in_range::<A>(sum) {
-                return sum.sqrt();
+                return Norm::plain(sum.sqrt());
             }
         }
         let largest = lp.largest(x, y);
         if largest == 0.0 || !largest.is_finite() || p == f64::INFINITY {
-            return largest;
+            return Norm::plain(largest);
         }
-        let unit = match p {
-            2.0 if largest < 1.0 => 2f64.powi(-500),
-            2.0 => 2f64.powi(600),
-            _ => largest,
-        };
-        let sum = I::call(PowerSum { norm: self, unit });
-        unit * match p {
+        let scale = power_of_two_over(largest);
+        // Powers of numbers up to 1, one of which is 1, can't overflow, nor all underflow. Squares near 1 need no division.
+        let largest = if p == 2.0 { 1.0 } else { largest * scale };
+        let sum = I::call(PowerSum {
+            norm: self,
+            scale,
+            largest,
+        });
+        let root = match p {
             2.0 => sum.sqrt(),
-            _ => sum.powf(1.0 / p),
-        }
+            _ => largest * sum.powf(1.0 / p),
+        };
+        Norm { root, scale }
     }
 }
 
-/// Σ (|zᵢ|/unit)ᵖ, of which the unit is 1 for p = 1 and a power of two for p = 2.
+/// Σ (|zᵢ|·scale/largest)ᵖ, of which the largest is 1 for p = 1 and p = 2, and for p = 1 the scale.
 struct PowerSum<'r, A> {
-    norm: Norm<'r, A>,
-    unit: f64,
+    norm: NormOf<'r, A>,
+    scale: f64,
+    largest: f64,
 }
 
 impl<A: Scalar> Kernel for PowerSum<'_, A> {
@@ -252,10 +262,11 @@ impl<A: Scalar> Kernel for PowerSum<'_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) -> f64 {
-        let Norm { lp, x, y } = self.norm;
+        let NormOf { lp, x, y } = self.norm;
         let powers = Powers::<A, I> {
             p: lp.p,
-            unit: self.unit,
+            scale: self.scale,
+            largest: self.largest,
             epsilon: I::splat(lp.epsilon),
             sum: Stripe::zero(),
             element: PhantomData,
@@ -266,7 +277,8 @@ impl<A: Scalar> Kernel for PowerSum<'_, A> {
 
 struct Powers<A, I: Isa> {
     p: f64,
-    unit: f64,
+    scale: f64,
+    largest: f64,
     /// 0 in the lanes beyond the rows.
     epsilon: I::Wide,
     sum: Stripe<I>,
@@ -280,10 +292,13 @@ impl<A: Scalar, I: Isa> Visit<I> for Powers<A, I> {
         let (left, right) = match self.p {
             1.0 => (I::map(z, f64::abs), I::splat(1.0)),
             2.0 => {
-                let z = I::mul(z, I::splat(1.0 / self.unit));
+                let z = I::mul(z, I::splat(self.scale));
                 (z, z)
             }
-            p => (I::map(z, |z| (z.abs() / self.unit).powf(p)), I::splat(1.0)),
+            p => {
+                let power = |z: f64| (z.abs() * self.scale / self.largest).powf(p);
+                (I::map(z, power), I::splat(1.0))
+            }
         };
         self.sum.add_product::<A>(left, right);
     }
@@ -293,5 +308,39 @@ impl<A: Scalar, I: Isa> Visit<I> for Powers<A, I> {
         let mut epsilon = I::to_array(self.epsilon);
         epsilon[columns..].fill(0.0);
         self.epsilon = I::from_f64(&epsilon);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance::Distance;
+
+    /// A few roundings of powers and roots.
+    const ROUNDING: f64 = 1e-15;
+
+    /// The smallest rows are multiples of 2⁻¹⁰⁷⁴, which distances between them are rounded to; the largest have distances beyond the numbers.
+    #[test]
+    fn rows_of_any_size_have_the_gradient_of_ordinary_ones() {
+        let (x, y) = ([3.0, -1.0, 0.0, 7.0], [0.0, 1.0, 0.0, 6.0]);
+        for p in [1.0, 1.5, 2.0, 3.0, 40.0, f64::INFINITY] {
+            let gradient = |size: f64| {
+                let [x, y] = [x, y].map(|row| row.map(|x: f64| x * size));
+                let mut by = [[0.0; 4]; 2];
+                let [dx, dy] = &mut by;
+                Lp::new(p).unwrap().gradient(&x, &y, dx, dy);
+                by
+            };
+            let ordinary = gradient(1.0);
+            // 2⁻¹⁰⁷⁴ in two steps, because it is not a normal number.
+            let smallest = f64::MIN_POSITIVE * f64::EPSILON;
+            for size in [smallest, 1e-300, 1e-160, 1e160, 2_f64.powi(1021)] {
+                for (found, exact) in gradient(size).iter().zip(&ordinary) {
+                    for (found, exact) in found.iter().zip(exact) {
+                        assert!((found - exact).abs() <= ROUNDING, "p = {p}, size {size:e}");
+                    }
+                }
+            }
+        }
     }
 }

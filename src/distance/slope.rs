@@ -29,10 +29,11 @@ pub(super) enum Kind<R> {
         distance: f64,
         ties: f64,
     },
-    /// ±(|z|/distance)^power
+    /// ±(|z|·scale/root)^power, where the distance times the scale is the root.
     Power {
         epsilon: f64,
-        distance: f64,
+        scale: f64,
+        root: f64,
         power: f64,
     },
     /// −∂cos
@@ -164,11 +165,12 @@ fn other<R, I: Isa>(kind: &Kind<R>, scale: f64, z: I::Wide) -> I::Wide {
         }
         Kind::Power {
             epsilon,
-            distance,
+            scale: inner,
+            root,
             power,
         } => I::map(z, |z| {
             let z = z + epsilon;
-            scale * sign(z) * (z.abs() / distance).powf(power)
+            scale * sign(z) * (z.abs() * inner / root).powf(power)
         }),
         _ => I::splat(0.0),
     }

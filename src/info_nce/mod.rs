@@ -72,6 +72,11 @@ pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};
 /// the others' probabilities, so that neither loses its digits when the positive is far ahead. A query without any candidate but its positive
 /// has loss 0. A zero row has cosine 0 to everything, and gradient 0. Probabilities below e⁻⁸⁷ (f32) or e⁻⁷⁰⁸ (f64) of the largest count as 0.
 ///
+/// Accuracy, with the ε of the element type and cosines: scores are rounded, s/τ to ε/τ, and a probability is off by as much of itself. The loss is within
+/// 4ε(1 + 1/τ) of itself (decoupled: within 4ε/τ besides 4ε of itself); a row of the gradient is within 4ε(1 + 1/τ) of the sum of what pulls and what
+/// pushes it, Σⱼ |pᵢⱼ − [j = t(i)]|/(τ‖q‖) for a query, of which it may be a fraction where the two cancel. For dot products 1/τ in the
+/// parentheses is the largest ‖q‖‖d‖/τ, and 1/‖q‖ is ‖d‖. The example `accuracy` measures it.
+///
 /// Source: van den Oord et al. 2018, <https://arxiv.org/abs/1807.03748>; in-batch negatives: Henderson et al. 2017,
 /// <https://arxiv.org/abs/1705.00652>; symmetric: Radford et al. 2021, <https://arxiv.org/abs/2103.00020>.
 ///

@@ -104,8 +104,14 @@ pub(crate) fn power_of_two_scale<A: Scalar>(row: &[A], epsilon: f64) -> f64 {
     if largest == 0.0 || (epsilon > 0.0 && largest < 1.0) || !largest.is_finite() {
         return 1.0;
     }
-    // The exponent alone, within the powers whose inverses are normal numbers, which is enough for subnormal rows and for the largest.
-    let exponent = ((largest.to_bits() >> 52) as i64 - 1023).clamp(-1000, 1022);
+    power_of_two_over(largest)
+}
+
+/// The power of two that brings a positive number near 1, within those whose inverses are normal numbers, which is enough for subnormal numbers and
+/// for the largest.
+#[inline(always)]
+pub(crate) fn power_of_two_over(x: f64) -> f64 {
+    let exponent = ((x.to_bits() >> 52) as i64 - 1023).clamp(-1000, 1022);
     f64::from_bits(((1023 - exponent) as u64) << 52)
 }
 
