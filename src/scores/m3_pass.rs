@@ -137,7 +137,13 @@ impl Together<'_, '_, '_> {
         inter.fill(0.0);
         for (scores, weight) in self.scores.iter().zip(self.loss.score_weights) {
             for (inter, &score) in inter.iter_mut().zip(*scores) {
-                *inter += times(weight, score);
+                // What is left out of a head is left out of the sum, whatever the head weighs.
+                let left_out = score == f64::NEG_INFINITY;
+                *inter += if left_out {
+                    score
+                } else {
+                    times(weight, score)
+                };
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use contrastive::{
     Csr, DistillationInput, DistillationLoss, DistillationReport, Divergence, InfoNceInput,
-    InfoNceLoss, Loss, M3Input, M3Loss, M3Report, MarginMseInput, MarginMseLoss, MarginMseReport,
-    MaxSim, Positives, Reduction, ScoreFunction, SeveralPositives, Sides, Similarity,
-    SoftmaxCrossEntropyInput, SoftmaxCrossEntropyLoss, SoftmaxCrossEntropyReport, SparseDot,
-    TeacherMargins, Tokens, Want, Workspace,
+    InfoNceLoss, Loss, M3Input, M3Loss, M3Report, M3Weights, MarginMseInput, MarginMseLoss,
+    MarginMseReport, MaxSim, Positives, Reduction, ScoreFunction, SeveralPositives, Sides,
+    Similarity, SoftmaxCrossEntropyInput, SoftmaxCrossEntropyLoss, SoftmaxCrossEntropyReport,
+    SparseDot, TeacherMargins, Tokens, Want, Workspace,
 };
 use ndarray::{Array1, Array2, ArrayView2, array, s};
 
@@ -569,4 +569,20 @@ fn words_that_only_one_side_has_do_not_matter() {
     };
     SparseDot.forward(sides, score.view_mut()).unwrap();
     assert_eq!(score[[0, 0]], 6.0);
+}
+
+#[test]
+fn masked_candidates_do_not_teach_where_no_head_weighs() {
+    let (scores, left_out) = (array![[1.0, 0.0, 0.0]], array![[false, false, true]]);
+    let none = M3Weights {
+        dense: 0.0,
+        sparse: 0.0,
+        multi_vector: 0.0,
+    };
+    let loss = M3Loss::new(1.0).unwrap().with_score_weights(none).unwrap();
+    let input = M3Input::new(scores.view(), scores.view(), scores.view());
+    let masked: f64 = loss.forward(input.with_left_out(left_out.view())).unwrap();
+    let scores = array![[1.0, 0.0]];
+    let input = M3Input::new(scores.view(), scores.view(), scores.view());
+    assert_eq!(masked, loss.forward(input).unwrap());
 }
