@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 /// holds them, and then some rows at a time.
 ///
 /// * Row losses are those of the pairs in the order above, so [`forward_rows`](Loss::forward_rows) takes n(n−1)/2 of them.
-/// * The Euclidean distance, its square and the cosine distance come from a matrix product in the type of the rows, and so carry a few roundings of
+/// * But for hard pairs the Euclidean distance, its square and the cosine distance come from a matrix product in the type of the rows, and so carry a few roundings of
 ///   ‖x‖² + ‖y‖²; those that would lose more to cancellation, of rows near each other, are measured from the rows. Other distances always are.
 /// * A mean over less than two embeddings is an error.
 /// * [`with_balance`](Self::with_balance) divides matches and others each by their own number, so that the others, of which a batch has many more, do not
@@ -227,7 +227,9 @@ pub(crate) fn evaluate<A: Scalar>(
     };
     let distance = Chosen::new(loss.pairs.distance);
     let numbered = u32::try_from(input.embeddings.nrows()).is_ok();
-    let product = BatchDistance::of(&distance).filter(|_| numbered);
+    let hard = loss.pairs.asks_for_hard_pairs();
+    // Which pairs are hard turns on equal distances, and from a product a pair's distance differs in its last digit between its two rows.
+    let product = BatchDistance::of(&distance).filter(|_| numbered && !hard);
     let mut pass = AllPairs {
         loss: &loss.pairs,
         side: product.map(|distance| Side::new(input.embeddings, distance)),
@@ -236,7 +238,7 @@ pub(crate) fn evaluate<A: Scalar>(
         hardness: Hardness::ALL,
         scales: [0.0; 2],
     };
-    if loss.pairs.asks_for_hard_pairs() {
+    if hard {
         pass.hardness = pass.run(None, None, workspace).hardness();
     }
     let weights = match loss.pairs.reduction {

@@ -107,11 +107,7 @@ where
     D: Distance<f32> + Distance<f64> + Copy,
 {
     let loss = ContrastiveLoss::new(margin).unwrap();
-    for (form, loss) in [
-        ("squared", loss),
-        ("linear", loss.with_linear(true)),
-        ("hard", loss.with_hard_pairs(true)),
-    ] {
+    for (form, loss) in [("squared", loss), ("linear", loss.with_linear(true))] {
         for reduction in [Reduction::Mean, Reduction::MeanActive, Reduction::Sum] {
             let loss = loss.with_reduction(reduction).unwrap();
             for (n, dim) in [(2, 3), (31, 5), (33, 40), (101, 17)] {
