@@ -69,7 +69,7 @@
 //! | cost of n rows of dim D | 2·n·D numbers read and as many written: bound by memory | (2 + K)·n·D read and written: bound by memory | 6·n·m·D operations over m candidates: bound by arithmetic |
 //! | memory beyond input and gradient | none | none | 64 MiB of scores at most, settable |
 //!
-//! At 1024 × 768 in `f32` on two cores a step takes 0.27 ms, 0.53 ms and 26 ms, forward and backward (`benches/peers/run`, whose table is in
+//! At 1024 × 768 in `f32` on two cores a step takes 0.25 ms, 0.37 ms and 26 ms, forward and backward (`benches/peers/run`, whose table is in
 //! the README). An encoder takes so much longer that the loss's own time rarely decides. What it asks of the data does.
 //!
 //! # How sensitive they are
