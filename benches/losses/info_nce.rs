@@ -78,7 +78,7 @@ pub(crate) fn matryoshka(c: &mut Criterion) {
 
 /// Rules and forms beside `plain`, the same batch without any: what they cost.
 pub(crate) fn options(c: &mut Criterion) {
-    let (pass, n, dim) = (Pass::ForwardBackward, 1024, 768);
+    let (pass, n, dim) = (Pass::ForwardBackward, 4096, 768);
     let mut group = group(c, "info_nce/options");
     let (queries, documents) = (rows::<f32>(n, dim, 1), rows::<f32>(n, dim, 2));
     let input = InfoNceInput::new(queries.view(), documents.view());
@@ -136,8 +136,8 @@ pub(crate) fn options(c: &mut Criterion) {
         let operations = operations(pass, n, n, dim);
         loss(&mut group, id, operations, pass, &info_nce, input);
     }
-    let pool = rows::<f32>(4 * n, dim, 3);
-    let operations = operations(pass, n, 5 * n, dim);
+    let pool = rows::<f32>(n, dim, 3);
+    let operations = operations(pass, n, 2 * n, dim);
     let pooled = input.with_pool(pool.view());
     loss(&mut group, "pool", operations, pass, &info_nce(), pooled);
 }
