@@ -98,7 +98,7 @@ impl<A: Scalar, L: Nested<A>> Loss<A> for Matryoshka<L> {
         workspace: &mut Workspace<A>,
     ) -> Result<A, Error> {
         let longest = self.dims[self.dims.len() - 1];
-        let dim = L::dim(&input);
+        let dim = check_columns(&L::shapes(&input))?;
         let expected = "lengths of prefixes that the embeddings have";
         check("dims", expected, longest as f64, longest <= dim)?;
         let Want {
@@ -145,6 +145,20 @@ impl<A: Scalar, L: Nested<A>> Loss<A> for Matryoshka<L> {
         }
         Ok(A::narrow(value))
     }
+}
+
+/// The columns of the first embeddings. Refuses others that have more or fewer: cut short they would pass for equal.
+fn check_columns(shapes: &[(&'static str, &[usize])]) -> Result<usize, Error> {
+    let columns = |shape: &[usize]| shape.last().copied().unwrap_or(0);
+    let dim = shapes.first().map_or(0, |(_, shape)| columns(shape));
+    for (name, found) in shapes {
+        let mut expected = found.to_vec();
+        if let Some(last) = expected.last_mut() {
+            *last = dim;
+        }
+        check_shape(name, &expected, found)?;
+    }
+    Ok(dim)
 }
 
 /// Adds a multiple of the gradient of a prefix; the first one replaces what was there.

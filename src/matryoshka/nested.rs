@@ -6,18 +6,19 @@ use crate::batch_triplet::{BatchTripletInput, BatchTripletLoss, TripletCandidate
 use crate::cosine_embedding::{CosineEmbeddingInput, CosineEmbeddingLoss};
 use crate::distance::Distance;
 use crate::info_nce::{InfoNceInput, InfoNceLoss};
+use crate::label::PairLabel;
 use crate::loss::Loss;
 use crate::pairs::{
     AngleLoss, BatchContrastiveInput, BatchContrastiveLoss, CoSentLoss, ContrastiveLoss,
-    CosineSimilarityLoss, PairGradient, PairInput,
+    CosineSimilarityLoss, PairInput,
 };
 use crate::scalar::Scalar;
 use crate::triplet_margin::{TripletMarginInput, TripletMarginLoss};
 
 /// A loss of embeddings that can be cut short.
 pub trait Nested<A: Scalar>: Loss<A, OwnedGradient: 'static> {
-    /// The columns of the embeddings.
-    fn dim(input: &Self::Input<'_>) -> usize;
+    /// The names and shapes of all embeddings, of which the last axis is to be equal.
+    fn shapes<'i>(input: &'i Self::Input<'_>) -> Vec<(&'static str, &'i [usize])>;
     /// The input with the first `dim` columns of every embedding.
     fn prefix<'a>(input: Self::Input<'a>, dim: usize) -> Self::Input<'a>;
     /// The views of a gradient, in a fixed order; columns of embeddings are their last axis, and numbers have no axes.
@@ -46,8 +47,8 @@ fn number<A>(x: &mut A) -> ArrayViewMutD<'_, A> {
 }
 
 impl<A: Scalar> Nested<A> for CosineEmbeddingLoss {
-    fn dim(input: &CosineEmbeddingInput<'_, A>) -> usize {
-        input.x.ncols()
+    fn shapes<'i>(input: &'i CosineEmbeddingInput<'_, A>) -> Vec<(&'static str, &'i [usize])> {
+        vec![("x", input.x.shape()), ("y", input.y.shape())]
     }
 
     fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
@@ -64,8 +65,12 @@ impl<A: Scalar> Nested<A> for CosineEmbeddingLoss {
 }
 
 impl<A: Scalar, D: Distance<A>> Nested<A> for TripletMarginLoss<D> {
-    fn dim(input: &TripletMarginInput<'_, A>) -> usize {
-        input.anchor.ncols()
+    fn shapes<'i>(input: &'i TripletMarginInput<'_, A>) -> Vec<(&'static str, &'i [usize])> {
+        vec![
+            ("anchor", input.anchor.shape()),
+            ("positive", input.positive.shape()),
+            ("negatives", input.negatives.shape()),
+        ]
     }
 
     fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
@@ -88,8 +93,15 @@ impl<A: Scalar, D: Distance<A>> Nested<A> for TripletMarginLoss<D> {
 
 /// A guide keeps all its columns: it is another model's.
 impl<A: Scalar> Nested<A> for InfoNceLoss {
-    fn dim(input: &InfoNceInput<'_, A>) -> usize {
-        input.queries.ncols()
+    fn shapes<'i>(input: &'i InfoNceInput<'_, A>) -> Vec<(&'static str, &'i [usize])> {
+        let batch = [
+            ("queries", input.queries.shape()),
+            ("documents", input.documents.shape()),
+        ];
+        let negatives = input.negatives.iter();
+        let negatives = negatives.map(|rows| ("negatives", rows.shape()));
+        let pool = input.pool.iter().map(|rows| ("pool", rows.shape()));
+        batch.into_iter().chain(negatives).chain(pool).collect()
     }
 
     fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
@@ -115,8 +127,13 @@ impl<A: Scalar> Nested<A> for InfoNceLoss {
 }
 
 impl<A: Scalar> Nested<A> for BatchTripletLoss {
-    fn dim(input: &BatchTripletInput<'_, A>) -> usize {
-        input.anchors.ncols()
+    fn shapes<'i>(input: &'i BatchTripletInput<'_, A>) -> Vec<(&'static str, &'i [usize])> {
+        let candidates = input.candidates.iter();
+        let candidates = candidates.map(|candidates| ("candidates", candidates.rows.shape()));
+        [("anchors", input.anchors.shape())]
+            .into_iter()
+            .chain(candidates)
+            .collect()
     }
 
     fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
@@ -136,8 +153,8 @@ impl<A: Scalar> Nested<A> for BatchTripletLoss {
 }
 
 impl<A: Scalar, D: Distance<A>> Nested<A> for BatchContrastiveLoss<D> {
-    fn dim(input: &BatchContrastiveInput<'_, A>) -> usize {
-        input.embeddings.ncols()
+    fn shapes<'i>(input: &'i BatchContrastiveInput<'_, A>) -> Vec<(&'static str, &'i [usize])> {
+        vec![("embeddings", input.embeddings.shape())]
     }
 
     fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
@@ -152,72 +169,33 @@ impl<A: Scalar, D: Distance<A>> Nested<A> for BatchContrastiveLoss<D> {
     }
 }
 
-/// A batch of pairs, cut short.
-fn pairs<A, T>(input: PairInput<'_, A, T>, dim: usize) -> PairInput<'_, A, T> {
-    PairInput {
-        x: cut(input.x, dim),
-        y: cut(input.y, dim),
-        ..input
-    }
+/// The losses of pairs differ in what a label is, and not in what is cut short.
+macro_rules! of_pairs {
+    ($loss:ty, $label:ty $(, $distance:ident)?) => {
+        impl<A: Scalar $(, $distance: Distance<A>)?> Nested<A> for $loss {
+            fn shapes<'i>(
+                input: &'i PairInput<'_, A, $label>,
+            ) -> Vec<(&'static str, &'i [usize])> {
+                vec![("x", input.x.shape()), ("y", input.y.shape())]
+            }
+
+            fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
+                PairInput {
+                    x: cut(input.x, dim),
+                    y: cut(input.y, dim),
+                    ..input
+                }
+            }
+
+            fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
+                vec![any(gradient.x), any(gradient.y)]
+            }
+        }
+    };
 }
 
-fn of_pairs<A>(gradient: PairGradient<'_, A>) -> Vec<Option<ArrayViewMutD<'_, A>>> {
-    vec![any(gradient.x), any(gradient.y)]
-}
-
-impl<A: Scalar, D: Distance<A>> Nested<A> for ContrastiveLoss<D> {
-    fn dim(input: &PairInput<'_, A>) -> usize {
-        input.x.ncols()
-    }
-
-    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
-        pairs(input, dim)
-    }
-
-    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
-        of_pairs(gradient)
-    }
-}
-
-impl<A: Scalar> Nested<A> for CosineSimilarityLoss {
-    fn dim(input: &PairInput<'_, A, A>) -> usize {
-        input.x.ncols()
-    }
-
-    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
-        pairs(input, dim)
-    }
-
-    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
-        of_pairs(gradient)
-    }
-}
-
-impl<A: Scalar, D: Distance<A>> Nested<A> for CoSentLoss<D> {
-    fn dim(input: &PairInput<'_, A, A>) -> usize {
-        input.x.ncols()
-    }
-
-    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
-        pairs(input, dim)
-    }
-
-    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
-        of_pairs(gradient)
-    }
-}
-
-/// Each prefix has halves of its own, and so other complex numbers.
-impl<A: Scalar> Nested<A> for AngleLoss {
-    fn dim(input: &PairInput<'_, A, A>) -> usize {
-        input.x.ncols()
-    }
-
-    fn prefix<'a>(input: Input<'a, Self, A>, dim: usize) -> Input<'a, Self, A> {
-        pairs(input, dim)
-    }
-
-    fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
-        of_pairs(gradient)
-    }
-}
+of_pairs!(ContrastiveLoss<D>, PairLabel, D);
+of_pairs!(CosineSimilarityLoss, A);
+of_pairs!(CoSentLoss<D>, A, D);
+// Each prefix has halves of its own, and so other complex numbers.
+of_pairs!(AngleLoss, A);

@@ -326,3 +326,23 @@ fn prefixes_that_are_none_are_refused_and_nothing_is_written() {
     assert!(matches!(error, Err(Error::Shape { .. })));
     assert!(good.iter().chain(&bad).all(|&x| x == 7.0));
 }
+
+#[test]
+fn embeddings_of_another_length_are_refused_though_their_prefixes_would_do() {
+    let (queries, documents) = (Array2::<f64>::ones((3, 4)), Array2::ones((3, 6)));
+    let loss = Matryoshka::new(InfoNceLoss::new(0.1).unwrap(), &[2, 4]).unwrap();
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    let expected = Error::Shape {
+        name: "documents",
+        expected: vec![3, 4],
+        found: vec![3, 6],
+    };
+    assert_eq!(loss.forward(input).unwrap_err(), expected);
+    let loss = Matryoshka::new(CosineSimilarityLoss::new(), &[2, 4]).unwrap();
+    let grades = array![1.0, 0.0, 0.5];
+    let input = PairInput::new(queries.view(), documents.view(), grades.view());
+    assert!(matches!(
+        loss.forward(input),
+        Err(Error::Shape { name: "y", .. })
+    ));
+}
