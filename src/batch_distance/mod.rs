@@ -14,7 +14,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use crate::blocks::{Threads, Units, for_each};
 use crate::distance::{BuiltIn, Chosen, Lp, Measured};
-use crate::gemm::{Write, product};
+use crate::gemm::{self, Write, product};
 use crate::kernels::dot;
 use crate::rows::contiguous;
 use crate::scalar::Scalar;
@@ -169,9 +169,7 @@ impl<A: Scalar> Kernel for Squares<'_, '_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let epsilon = A::epsilon().wide();
-        let trusted = A::min_positive_value().wide() / (epsilon * epsilon)
-            ..A::max_value().wide() * (epsilon * epsilon);
+        let trusted = gemm::trusted_squares::<A>();
         let mut spare = Vec::new();
         for (row, out) in self.out.iter_mut().enumerate() {
             let row = contiguous(self.rows.row(self.first + row), &mut spare);

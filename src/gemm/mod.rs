@@ -21,6 +21,8 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::ops::Range;
+
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, Axis};
 
 use crate::scalar::{Element, Scalar};
@@ -32,6 +34,12 @@ pub(crate) enum Write {
     /// C need not be initialised to anything meaningful.
     Set,
     Add,
+}
+
+/// The squared norms of rows whose products lose no digits to the range of the numbers.
+pub(crate) fn trusted_squares<A: Scalar>() -> Range<f64> {
+    let square = A::epsilon().wide() * A::epsilon().wide();
+    A::min_positive_value().wide() / square..A::max_value().wide() * square
 }
 
 /// C (+)= A·B for A `[m, k]`, B a panel `[k, PANEL]` and C `[m, w]` with w ≤ PANEL; columns of B beyond w are not used.

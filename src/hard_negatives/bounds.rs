@@ -3,6 +3,7 @@
 use ndarray::ArrayView2;
 
 use crate::blocks::{Threads, Units, for_each};
+use crate::gemm;
 use crate::kernels::dot;
 use crate::rows::contiguous;
 use crate::scalar::Scalar;
@@ -67,9 +68,7 @@ impl<A: Scalar> Kernel for Measure<'_, '_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let epsilon = A::epsilon().wide();
-        let trusted = A::min_positive_value().wide() / (epsilon * epsilon)
-            ..A::max_value().wide() * (epsilon * epsilon);
+        let trusted = gemm::trusted_squares::<A>();
         let mut spare = Vec::new();
         for (row, out) in self.out.iter_mut().enumerate() {
             let row = contiguous(self.rows.row(self.first + row), &mut spare);
