@@ -186,8 +186,8 @@ impl<A: Scalar> Engine<'_, '_, A> {
             ids: rules
                 .ids
                 .as_ref()
-                .map(|documents| (&ids[..lanes], &documents[rows])),
-            ceilings: compared.map(|compared| (compared, &ceilings[..lanes])),
+                .map(|documents| (&ids[..], &documents[rows])),
+            ceilings: compared.map(|compared| (compared, &ceilings[..])),
             max,
         })
     }

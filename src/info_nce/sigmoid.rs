@@ -93,15 +93,14 @@ impl<A: Scalar> Kernel for SigmoidSums<'_, A> {
         let mut products = [0.0; 32];
         let products = &mut products[..A::PANEL];
         for (index, row) in self.tile.chunks_exact(A::PANEL).enumerate() {
+            let undo = Undo::of_row(self.undo, index);
             for lane in 0..A::PANEL {
                 let z = row[lane] + self.bias;
                 let small = exp::<A, I>(-z.abs()).wide();
                 products[lane] += small * (1.0 + products[lane]);
                 let top = if z > A::zero() { 1.0 } else { small };
                 let sigma = top / (1.0 + small);
-                let u = self
-                    .undo
-                    .map_or(row[lane], |undo| undo.of(row[lane], index));
+                let u = undo.of(row[lane]);
                 loss[lane] += if z > A::zero() { z.wide() } else { 0.0 };
                 share[lane] += sigma;
                 // Where σ is 0 the score may be −∞, and the product NaN.

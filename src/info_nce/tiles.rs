@@ -111,14 +111,12 @@ impl<A: Scalar> Kernel for Sums<'_, A> {
             moment.fill(A::zero());
             count.fill(A::zero());
             for (index, row) in run.chunks_exact(A::PANEL).enumerate() {
+                let undo = Undo::of_row(self.undo, first + index);
                 for lane in 0..A::PANEL {
                     let z = row[lane];
-                    let mut down = z - shifts[lane];
-                    let e = exp::<A, I>(down);
+                    let e = exp::<A, I>(z - shifts[lane]);
                     sum[lane] += e;
-                    if let Some(undo) = self.undo {
-                        down = undo.of(z, first + index) - shifts[lane];
-                    }
+                    let down = undo.of(z) - shifts[lane];
                     // Where e is 0 the score may be −∞, and the product NaN.
                     moment[lane] += if e > A::zero() { e * down } else { e };
                     count[lane] += if z > positives[lane] {
@@ -155,8 +153,9 @@ impl<A: Scalar> Kernel for ColumnSums<'_, A> {
             let mut scores = [A::zero(); 32];
             let scores = &mut scores[..A::PANEL];
             let mut max = A::neg_infinity();
+            let undo = Undo::of_row(self.undo, index);
             for (u, &z) in scores.iter_mut().zip(row) {
-                *u = self.undo.map_or(z, |undo| undo.of(z, index));
+                *u = undo.of(z);
                 max = if *u > max { *u } else { max };
             }
             let shift = if max == A::neg_infinity() {
@@ -222,6 +221,8 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
     fn run<I: Isa>(self) {
         let (shifts, weights) = (&self.shifts[..A::PANEL], &self.weights[..A::PANEL]);
         let none = A::zero();
+        let nothing = [none; 32];
+        let offsets = &self.offsets.unwrap_or(&nothing)[..A::PANEL];
         for (document, (row, &factor)) in self
             .tile
             .chunks_exact_mut(A::PANEL)
@@ -240,8 +241,6 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
                     }
                 }
                 None => {
-                    let offsets = self.offsets.unwrap_or(&[]).iter();
-                    let offsets = offsets.chain(std::iter::repeat(&none));
                     let lanes = shifts.iter().zip(weights).zip(offsets);
                     for (z, ((&shift, &weight), &offset)) in row.iter_mut().zip(lanes) {
                         let offset = if *z == A::neg_infinity() {
@@ -254,8 +253,9 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
                 }
                 Some(columns) => {
                     let (down, share) = (columns.shifts[document], columns.weights[document]);
+                    let undo = Undo::of_row(columns.undo, document);
                     for (z, (&shift, &weight)) in row.iter_mut().zip(shifts.iter().zip(weights)) {
-                        let u = columns.undo.map_or(*z, |undo| undo.of(*z, document));
+                        let u = undo.of(*z);
                         let both = exp::<A, I>(*z - shift) * weight + exp::<A, I>(u - down) * share;
                         *z = both * factor;
                     }
