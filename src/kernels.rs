@@ -102,9 +102,12 @@ impl<'r, A: Scalar> Groups<'r, A> {
 }
 
 #[inline(always)]
-fn padded<A: Scalar>(rest: &[A]) -> [A; LANES] {
+pub(crate) fn padded<A: Scalar>(rest: &[A]) -> [A; LANES] {
     let mut lanes = [A::zero(); LANES];
-    lanes[..rest.len()].copy_from_slice(rest);
+    // Most rows have no rest, and a copy of nothing would be a call all the same.
+    if !rest.is_empty() {
+        lanes[..rest.len()].copy_from_slice(rest);
+    }
     lanes
 }
 
@@ -234,19 +237,32 @@ impl<A: Scalar, I: Isa> Visit<I> for Square<A, I> {
     }
 }
 
-/// ‖x − y‖² and ‖x − z‖², from one read of each row.
+/// ‖x − y‖² and ‖x − z‖² from one read of each row, and (x − y)·(x − z) where that is asked for.
 #[inline(always)]
-pub(crate) fn square_distances<A: Scalar, I: Isa>(x: &[A], y: &[A], z: &[A]) -> [A::Real; 2] {
-    let [mut to_y, mut to_z] = [Stripe::<I>::zero(), Stripe::zero()];
+pub(crate) fn square_distances<A: Scalar, I: Isa>(
+    x: &[A],
+    y: &[A],
+    z: &[A],
+    with_product: bool,
+) -> [A::Real; 3] {
+    let [mut squares, mut other_squares, mut products] =
+        [Stripe::<I>::zero(), Stripe::zero(), Stripe::zero()];
     let (x_groups, y, z) = (Groups::new(x), Groups::new(y), Groups::new(z));
     for group in 0..x.len().div_ceil(LANES) {
         let x = x_groups.at::<I>(group);
-        let to = I::difference(x, y.at::<I>(group));
-        to_y.add_product::<A>(to, to);
-        let to = I::difference(x, z.at::<I>(group));
-        to_z.add_product::<A>(to, to);
+        let to_y = I::difference(x, y.at::<I>(group));
+        squares.add_product::<A>(to_y, to_y);
+        let to_z = I::difference(x, z.at::<I>(group));
+        other_squares.add_product::<A>(to_z, to_z);
+        if with_product {
+            products.add_product::<A>(to_y, to_z);
+        }
     }
-    [to_y.sum::<A>(), to_z.sum::<A>()]
+    [
+        squares.sum::<A>(),
+        other_squares.sum::<A>(),
+        products.sum::<A>(),
+    ]
 }
 
 /// The largest magnitude; NaN if there is one.

@@ -1,14 +1,13 @@
 //! The pass of the losses whose rows are independent: one read of each row, its gradient written while the row is still in the cache.
 
-use std::cell::Cell;
-
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, Axis};
+use ndarray::{ArrayView1, ArrayViewMut1};
 
 use crate::blocks::{Split, Threads, map_merge};
 use crate::error::Error;
 use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
 use crate::scalar::Scalar;
-use crate::simd::{self, Isa, Kernel, LANES, dispatch};
+use crate::simd::{self, Isa, Kernel, dispatch};
+use crate::staging::{Scratch, Staging};
 use crate::store::Stores;
 
 /// A loss of independent rows, bound to its input.
@@ -16,7 +15,13 @@ use crate::store::Stores;
 /// `G` is the gradient views of a block of rows.
 pub(crate) trait RowLoss<A: Scalar, G: Split>: Sync {
     /// The loss of a row. With `out`, also writes `scale` times its gradient to row `out.row` of the views, all of it.
-    fn row<I: Isa>(&self, row: usize, out: Option<Out<'_, G>>, scratch: &mut Scratch) -> Outcome;
+    fn row<I: Isa>(
+        &self,
+        row: usize,
+        out: Option<Out<'_, G>>,
+        staging: &mut Staging<A>,
+        scratch: &mut Scratch,
+    ) -> Outcome;
 }
 
 /// Where and how the gradient of a row is written.
@@ -26,33 +31,6 @@ pub(crate) struct Out<'a, G> {
     pub(crate) row: usize,
     pub(crate) scale: f64,
     pub(crate) stores: Stores,
-    /// The row that comes next, where the rows are not in the cache yet: while this one's gradient goes out, that one can come in.
-    pub(crate) next: Option<usize>,
-}
-
-impl<G> Out<'_, G> {
-    /// The next row of a matrix.
-    #[inline(always)]
-    pub(crate) fn ahead<'a, A>(&self, matrix: ArrayView2<'a, A>) -> Ahead<'a, A> {
-        Ahead::new(self.next.map(|next| matrix.index_axis_move(Axis(0), next)))
-    }
-}
-
-/// A row that will be read soon.
-pub(crate) struct Ahead<'a, A>(&'a [A]);
-
-impl<'a, A> Ahead<'a, A> {
-    /// Nothing where there is no row, or where its columns are not contiguous.
-    #[inline(always)]
-    pub(crate) fn new(row: Option<ArrayView1<'a, A>>) -> Self {
-        Self(row.and_then(|row| row.to_slice()).unwrap_or_default())
-    }
-
-    /// Asks for a group of its columns.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, group: usize) {
-        simd::prefetch(self.0, group * LANES..(group + 1) * LANES);
-    }
 }
 
 /// What a row contributes.
@@ -176,7 +154,6 @@ fn run<A: Scalar, G: Split, L: RowLoss<A, G>>(
                 loss,
                 first,
                 count,
-                rows_in_all: extent.rows,
                 weights,
                 scale,
                 stores,
@@ -192,8 +169,6 @@ struct Block<'a, 'b, A, G, L> {
     loss: &'a L,
     first: usize,
     count: usize,
-    /// Rows of the batch.
-    rows_in_all: usize,
     weights: Option<ArrayView1<'a, A>>,
     scale: f64,
     stores: Stores,
@@ -208,80 +183,33 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
     fn run<I: Isa>(mut self) -> Totals {
         let mut totals = Totals::default();
         let mut scratch = Scratch::take();
+        let streamed = self.gradient.is_some() && self.stores == Stores::Streamed;
+        let mut staging = Staging::take(streamed);
         for row in 0..self.count {
             let weight = self
                 .weights
                 .map_or(1.0, |weights| weights[self.first + row].wide());
             let scale = self.scale * weight;
-            let next = self.first + row + 1;
-            let wanted = self.stores == Stores::Streamed && next < self.rows_in_all;
             let out = self.gradient.as_mut().map(|views| Out {
                 views,
                 row,
                 scale,
                 stores: self.stores,
-                next: wanted.then_some(next),
             });
-            let outcome = self.loss.row::<I>(self.first + row, out, &mut scratch);
+            let outcome = self
+                .loss
+                .row::<I>(self.first + row, out, &mut staging, &mut scratch);
             totals.plus(outcome, weight);
             if let Some(rows) = &mut self.rows {
                 rows[row] = A::narrow(outcome.loss);
             }
         }
-        if self.gradient.is_some() && self.stores == Stores::Streamed {
+        if streamed {
             simd::publish();
         }
+        staging.give_back();
         scratch.give_back();
         totals
-    }
-}
-
-/// A row as a slice: borrowed where the view's columns are contiguous, copied to `spare` where they are not.
-#[inline(always)]
-pub(crate) fn contiguous<'a, A: Scalar>(row: ArrayView1<'a, A>, spare: &'a mut Vec<A>) -> &'a [A] {
-    match row.to_slice() {
-        Some(slice) => slice,
-        None => {
-            spare.clear();
-            spare.extend(row.iter().copied());
-            spare
-        }
-    }
-}
-
-/// Wide rows that a thread keeps from block to block, so that no call allocates after the first.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    wide: Vec<f64>,
-}
-
-thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { wide: Vec::new() }) };
-}
-
-impl Scratch {
-    /// Some rows of `dim` numbers, of unspecified content.
-    #[inline(always)]
-    pub(crate) fn rows<const N: usize>(&mut self, dim: usize) -> [&mut [f64]; N] {
-        if self.wide.len() < N * dim {
-            self.wide.resize(N * dim, 0.0);
-        }
-        let mut rest = self.wide.as_mut_slice();
-        std::array::from_fn(|_| {
-            let (row, others) = std::mem::take(&mut rest).split_at_mut(dim);
-            rest = others;
-            row
-        })
-    }
-
-    fn take() -> Self {
-        // If a distance of the user's calls the crate again, the inner call finds an empty scratch and allocates.
-        SCRATCH.try_with(Cell::take).unwrap_or_default()
-    }
-
-    fn give_back(self) {
-        // While the thread is being torn down there is nowhere to keep it.
-        let _ = SCRATCH.try_with(|slot| slot.set(self));
     }
 }
 

@@ -1,6 +1,8 @@
 //! The two element types, `f32` and `f64`, and what the kernels need to know of them.
 
+use std::cell::Cell;
 use std::fmt::{Debug, Display};
+use std::thread::LocalKey;
 
 use num_traits::{Float, NumAssign};
 
@@ -42,6 +44,11 @@ pub trait Element: Float + NumAssign + Debug + Display + Default + Send + Sync +
 
     fn wide(self) -> f64;
     fn narrow(x: f64) -> Self;
+    /// What a thread copies rows to.
+    fn staging() -> &'static LocalKey<Cell<Vec<Self>>>;
+    /// Numbers as `f32`, if that is what they are.
+    fn singles(x: &[Self]) -> Option<&[f32]>;
+    fn singles_mut(x: &mut [Self]) -> Option<&mut [f32]>;
     /// Sixteen numbers, widened.
     fn lanes<I: Isa>(x: &[Self; LANES]) -> I::Wide;
     /// Sixteen numbers, rounded back.
@@ -73,6 +80,20 @@ impl Element for f32 {
     ];
     const NEARLY_PARALLEL: f64 = 1e-4;
 
+    #[inline(always)]
+    fn singles(x: &[Self]) -> Option<&[f32]> {
+        Some(x)
+    }
+    #[inline(always)]
+    fn singles_mut(x: &mut [Self]) -> Option<&mut [f32]> {
+        Some(x)
+    }
+    fn staging() -> &'static LocalKey<Cell<Vec<f32>>> {
+        thread_local! {
+            static STAGING: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+        }
+        &STAGING
+    }
     #[inline(always)]
     fn wide(self) -> f64 {
         f64::from(self)
@@ -131,6 +152,20 @@ impl Element for f64 {
     ];
     const NEARLY_PARALLEL: f64 = 1e-12;
 
+    #[inline(always)]
+    fn singles(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+    #[inline(always)]
+    fn singles_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
+    }
+    fn staging() -> &'static LocalKey<Cell<Vec<f64>>> {
+        thread_local! {
+            static STAGING: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+        }
+        &STAGING
+    }
     #[inline(always)]
     fn wide(self) -> f64 {
         self

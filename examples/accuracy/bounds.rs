@@ -83,7 +83,7 @@ fn is_info_nce(case: Case) -> bool {
 }
 
 /// The loss to an ε of itself and 2⁻²⁹ε of margin + d⁺ + d⁻, a gradient row to an ε of itself and 2⁻²⁹ε of the gradients it is the sum of: only the
-/// result is rounded to f32.
+/// result is rounded to f32, and the last operations of a gradient.
 #[test]
 fn pairs_and_triplets_of_f32_rows_are_within_4_roundings_of_themselves_on_every_input() {
     let of = |judged: &Judged| !is_info_nce(judged.case) && judged.case.number == Type::F32;

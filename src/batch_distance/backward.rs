@@ -13,9 +13,9 @@ use crate::blocks::{Threads, Units, for_each};
 use crate::distance::add_gradient;
 use crate::gemm::{Write, product};
 use crate::kernels::dot;
-use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
+use crate::staging::contiguous;
 use crate::wide::Real;
 
 /// Which rows a gradient is for.

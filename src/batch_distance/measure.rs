@@ -1,9 +1,9 @@
 //! Distances of an anchor from the rows themselves: those that a product can't tell, and those of chosen triplets.
 
 use super::Side;
-use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
+use crate::staging::contiguous;
 
 /// Measures the distances of an anchor that are NaN, but for that to itself.
 pub(crate) struct Measure<'s, 'a, A> {

@@ -90,18 +90,28 @@ impl BuiltIn {
 
     /// Both distances of x, to y and to z.
     #[inline(always)]
-    fn measure_two<A: Scalar, I: Isa>(self, x: &[A], y: &[A], z: &[A]) -> [Measured<A>; 2] {
+    fn measure_two<A: Scalar, I: Isa>(self, x: &[A], y: &[A], z: &[A]) -> Two<A> {
         let lp = match self {
             Self::Lp(lp) if lp.is_plain() => Some(lp),
             Self::SquaredEuclidean => None,
-            distance => return [y, z].map(|y| distance.measure::<A, I>(x, y)),
+            distance => {
+                return Two {
+                    measured: [y, z].map(|y| distance.measure::<A, I>(x, y)),
+                    differences: None,
+                };
+            }
         };
-        let [to_y, to_z] = square_distances::<A, I>(x, y, z);
+        // What the products are for is done in the precision of f32 rows alone.
+        let with_product = size_of::<A>() == size_of::<f32>();
+        let [to_y, to_z, product] = square_distances::<A, I>(x, y, z, with_product);
         let measured = |square: A::Real, y| match lp {
             Some(lp) => lp.rooted::<A, I>(square, x, y),
             None => (square.value(), Slope(Kind::SQUARE)),
         };
-        [fair(measured(to_y, y), x, y), fair(measured(to_z, z), x, z)]
+        Two {
+            measured: [fair(measured(to_y, y), x, y), fair(measured(to_z, z), x, z)],
+            differences: Some([to_y.value(), to_z.value(), product.value()]),
+        }
     }
 
     /// By itself, outside of a pass.
@@ -125,6 +135,13 @@ impl BuiltIn {
 
 /// A distance, with what its gradient needs besides the rows.
 pub(crate) type Measured<A> = (f64, Slope<<A as Element>::Real>);
+
+/// Both distances of a row x, to y and to z.
+pub(crate) struct Two<A: Scalar> {
+    pub(crate) measured: [Measured<A>; 2],
+    /// ‖x − y‖², ‖x − z‖² and (x − y)·(x − z), of `f32` rows and where the distances come from these.
+    pub(crate) differences: Option<[f64; 3]>,
+}
 
 /// A distance that overflowed stays infinite; one of a row that is infinite is none.
 #[inline(always)]
@@ -252,10 +269,13 @@ impl<'d, A: Scalar> Chosen<'d, A> {
 
     /// Both distances of x, to y and to z.
     #[inline(always)]
-    pub(crate) fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> [Measured<A>; 2] {
+    pub(crate) fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> Two<A> {
         match self {
             Self::BuiltIn(built_in) => built_in.measure_two::<A, I>(x, y, z),
-            Self::User(_) => [y, z].map(|y| self.measure::<I>(x, y)),
+            Self::User(_) => Two {
+                measured: [y, z].map(|y| self.measure::<I>(x, y)),
+                differences: None,
+            },
         }
     }
 

@@ -66,6 +66,20 @@ impl<R> Slope<R> {
 }
 
 impl<R: Real> Slope<R> {
+    /// ε and the factor, where `scale` times the gradient by x is (x − y + ε)·factor, and not zero whatever the rows hold.
+    #[inline(always)]
+    pub(crate) fn difference(&self, scale: f64) -> Option<(f64, f64)> {
+        match self.0 {
+            _ if scale == 0.0 => None,
+            Kind::Difference {
+                epsilon,
+                scale: 1.0,
+                factor,
+            } => Some((epsilon, factor * scale)),
+            _ => None,
+        }
+    }
+
     /// `scale` times both gradients; zeros for a scale of zero, and where the gradient comes in rows.
     #[inline(always)]
     pub(crate) fn coordinates<A: Scalar<Real = R>, I: Isa>(self, scale: f64) -> Coordinates<A, I> {
@@ -107,19 +121,6 @@ enum Rule<A: Scalar, I: Isa> {
 }
 
 impl<A: Scalar, I: Isa> Coordinates<A, I> {
-    /// ε and the factor, where the gradient by x is (x − y + ε)·factor.
-    #[inline(always)]
-    pub(crate) fn difference(&self) -> Option<(f64, f64)> {
-        match self.0 {
-            Rule::Difference {
-                epsilon,
-                scale: None,
-                factor,
-            } => Some((epsilon, factor)),
-            _ => None,
-        }
-    }
-
     /// Some coordinates of the gradients by x and by y, from the same coordinates of x and y.
     #[inline(always)]
     pub(crate) fn at(&self, x: I::Wide, y: I::Wide) -> [I::Wide; 2] {

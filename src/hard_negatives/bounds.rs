@@ -5,10 +5,10 @@ use ndarray::ArrayView2;
 use crate::blocks::{Threads, Units, for_each};
 use crate::gemm;
 use crate::kernels::dot;
-use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::similarity::Similarity;
+use crate::staging::contiguous;
 use crate::wide::Real;
 
 /// What turns products into similarities, with bounds: product·factor + offsets ± (slack·slack + spans), the factor a document's.

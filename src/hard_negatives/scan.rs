@@ -1,9 +1,9 @@
 //! A second look at whatever may belong to the best.
 
 use super::search::{Queries, Rank, Ranking, insert};
-use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
+use crate::staging::contiguous;
 
 /// Goes through the products of a panel of queries and a chunk of documents.
 pub(super) struct Scan<'c, 'q, 's, 'a, A> {

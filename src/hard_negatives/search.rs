@@ -14,10 +14,10 @@ use super::{HardNegativeInput, HardNegativeMiner};
 use crate::blocks::{Threads, Units, for_each, map_merge};
 use crate::gemm::{Write, product};
 use crate::info_nce::Positives;
-use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::similarity::Similarity;
+use crate::staging::contiguous;
 
 /// A document's place among the negatives of a query.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -49,7 +49,7 @@ impl<A: Scalar> Kernel for Norms<'_, '_, A> {
     fn run<I: Isa>(self) {
         let mut spare = Vec::new();
         for (row, out) in self.out.iter_mut().enumerate() {
-            let row = crate::rows::contiguous(self.rows.row(self.first + row), &mut spare);
+            let row = crate::staging::contiguous(self.rows.row(self.first + row), &mut spare);
             *out = match self.similarity {
                 Similarity::Cosine => norm::<A, I>(row),
                 Similarity::Dot => unit(row),

@@ -14,10 +14,10 @@ use super::softmax::{Partition, Score, Settled};
 use super::tiles::score_bound;
 use super::{InfoNceInput, InfoNceLoss, SeveralPositives};
 use crate::blocks::{Threads, Units, for_each};
-use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::similarity::{Pair, Similarity, cosine};
+use crate::staging::contiguous;
 
 /// The rules for candidates that are listed.
 #[derive(Clone, Copy)]

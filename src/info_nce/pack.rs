@@ -6,9 +6,9 @@ use ndarray::{ArrayView1, ArrayViewMut2};
 
 use super::embeddings::Embeddings;
 use crate::kernels::{Groups, dot};
-use crate::rows::contiguous;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
+use crate::staging::contiguous;
 use crate::store::{Columns, Stores, write_row};
 use crate::wide::Real;
 

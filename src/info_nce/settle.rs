@@ -10,10 +10,10 @@ use super::positives::Askers;
 use super::query::Query;
 use super::softmax::Partition;
 use crate::kernels::{Groups, dot};
-use crate::rows::{Ahead, contiguous};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, publish};
 use crate::similarity::{Pair, PairSlope};
+use crate::staging::contiguous;
 use crate::store::{Columns, Stores, WideRow, visit, write_row};
 
 /// Settles some queries.
@@ -176,8 +176,6 @@ impl<A: Scalar> Pass<A> {
             };
             let factor = times(weight, share);
             let negative = contiguous(row_of(own.rows, at), &mut self.spare);
-            // The same negative of the next query can come into the cache while this one's gradient goes out.
-            let ahead = ahead(own.rows, at + own.of(i).len(), self.stores);
             let to = to.as_mut().map(|to| {
                 let local = to.local(at);
                 let view = to.rows.row_mut(local);
@@ -194,7 +192,6 @@ impl<A: Scalar> Pass<A> {
                 query: &self.wide,
                 negative,
                 sum: &mut self.sum,
-                ahead,
                 to,
                 before: &self.before,
                 stores: self.stores,
@@ -210,7 +207,6 @@ struct OwnNegative<'r, 'v, A: Scalar> {
     query: &'r WideRow,
     negative: &'r [A],
     sum: &'r mut WideRow,
-    ahead: Ahead<'r, A>,
     /// Where it goes if it is wanted; with a factor it is added to what was there before.
     to: Option<(ArrayViewMut1<'v, A>, Option<f64>)>,
     before: &'r [A],
@@ -229,7 +225,6 @@ impl<A: Scalar> Kernel for OwnNegative<'_, '_, A> {
             query: self.query,
             negative: Groups::new(self.negative),
             sum: self.sum,
-            ahead: self.ahead,
         };
         match self.to {
             None => visit::<I>(self.negative.len(), gradient),
@@ -242,12 +237,6 @@ impl<A: Scalar> Kernel for OwnNegative<'_, '_, A> {
     }
 }
 
-#[inline(always)]
-fn ahead<A>(rows: ArrayView2<'_, A>, at: usize, stores: Stores) -> Ahead<'_, A> {
-    let there = stores == Stores::Streamed && at < rows.nrows();
-    Ahead::new(there.then(|| row_of(rows, at)))
-}
-
 /// The gradient of a score by the negative; that by the query is added up on the way.
 struct NegativeGradient<'r, A: Scalar, I: Isa> {
     by_query: PairSlope<A, I>,
@@ -255,13 +244,11 @@ struct NegativeGradient<'r, A: Scalar, I: Isa> {
     query: &'r WideRow,
     negative: Groups<'r, A>,
     sum: &'r mut WideRow,
-    ahead: Ahead<'r, A>,
 }
 
 impl<A: Scalar, I: Isa> Columns<I, 1> for NegativeGradient<'_, A, I> {
     #[inline(always)]
     fn group(&mut self, group: usize) -> [I::Wide; 1] {
-        self.ahead.prefetch(group);
         let (query, negative) = (self.query.at::<I>(group), self.negative.at::<I>(group));
         self.sum.add::<I>(group, self.by_query.at(query, negative));
         [self.by_negative.at(negative, query)]

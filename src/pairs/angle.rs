@@ -3,14 +3,15 @@
 use ndarray::Axis;
 
 use super::input::{PairGradient, PairInput, PairOwnedGradient, Wanted};
-use super::pass::{Measure, Rows, Views};
+use super::pass::{Measure, Views};
 use super::ranked::{self, RankingReport, checked_scale};
 use crate::error::Error;
 use crate::loss::{Loss, Want};
-use crate::rows::{Out, Scratch};
+use crate::rows::Out;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 use crate::similarity::{Angle, angle, first_half};
+use crate::staging::Scratch;
 use crate::store::write_rows;
 use crate::workspace::Workspace;
 
@@ -118,7 +119,7 @@ impl<A: Scalar> Measure<A> for AngleOfPair {
     #[inline(always)]
     fn write<I: Isa>(
         &self,
-        rows: Rows<'_, A>,
+        rows: [&[A]; 2],
         slope: Self::Slope,
         factor: f64,
         out: Out<'_, Views<'_, A>>,
@@ -135,7 +136,7 @@ impl<A: Scalar> Measure<A> for AngleOfPair {
 
 /// Writes both gradients of a pair.
 struct Write<'r, 'o, 'g, A: Scalar> {
-    rows: Rows<'r, A>,
+    rows: [&'r [A]; 2],
     slope: Angle<A::Real>,
     factor: f64,
     out: Out<'o, Views<'g, A>>,
@@ -147,14 +148,14 @@ impl<A: Scalar> Kernel for Write<'_, '_, '_, A> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let Self { rows, out, .. } = self;
-        let half = first_half(rows.pair[0].len());
+        let half = first_half(rows[0].len());
         let (gx, gy) = out.views;
         let views = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
         let [(x_first, x_last), (y_first, y_last)] =
             views.map(|view| view.map(|view| view.split_at(Axis(0), half)).unzip());
         let halves = [[x_first, y_first], [x_last, y_last]];
         for (last, views) in halves.into_iter().enumerate() {
-            let gradient = self.slope.half::<A, I>(-self.factor, rows.pair, last == 1);
+            let gradient = self.slope.half::<A, I>(-self.factor, rows, last == 1);
             write_rows::<A, I, 2>(views, out.stores, gradient);
         }
     }

@@ -4,9 +4,10 @@ use ndarray::ArrayView2;
 
 use super::pass::Measure;
 use crate::blocks::{Units, for_each};
-use crate::rows::{Extent, contiguous};
+use crate::rows::Extent;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
+use crate::staging::contiguous;
 
 /// Writes the distance of each pair of rows of `x` and `y` `[n, dim]`.
 pub(super) fn measure_all<A: Scalar>(

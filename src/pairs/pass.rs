@@ -4,20 +4,15 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::distance::{BothGradients, Chosen, Slope};
 use crate::kernels::Groups;
-use crate::rows::{Ahead, Extent, Out, Outcome, RowLoss, Scratch, contiguous};
+use crate::rows::{Extent, Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 use crate::similarity::{Cosine, cosine};
-use crate::store::{Columns, Wide, write_row, write_rows};
+use crate::staging::{Scratch, Staging};
+use crate::store::{Wide, write_row, write_rows};
 
 /// The gradient views of a block of pairs.
 pub(super) type Views<'g, A> = (Option<ArrayViewMut2<'g, A>>, Option<ArrayViewMut2<'g, A>>);
-
-/// A pair of rows, and the pair that comes next.
-pub(super) struct Rows<'r, A> {
-    pub(super) pair: [&'r [A]; 2],
-    pub(super) ahead: [Ahead<'r, A>; 2],
-}
 
 /// Something measured on two rows, with its gradient by both.
 pub(super) trait Measure<A: Scalar>: Sync {
@@ -31,7 +26,7 @@ pub(super) trait Measure<A: Scalar>: Sync {
     /// Writes `factor` times both gradients; zeros for a factor of zero, whatever the rows hold.
     fn write<I: Isa>(
         &self,
-        rows: Rows<'_, A>,
+        rows: [&[A]; 2],
         slope: Self::Slope,
         factor: f64,
         out: Out<'_, Views<'_, A>>,
@@ -51,7 +46,7 @@ impl<A: Scalar> Measure<A> for Chosen<'_, A> {
     #[inline(always)]
     fn write<I: Isa>(
         &self,
-        rows: Rows<'_, A>,
+        rows: [&[A]; 2],
         slope: Self::Slope,
         factor: f64,
         out: Out<'_, Views<'_, A>>,
@@ -61,7 +56,7 @@ impl<A: Scalar> Measure<A> for Chosen<'_, A> {
         if !slope.comes_in_rows() || factor == 0.0 {
             return write_coordinates::<A, I>(rows, slope, factor, out);
         }
-        let [x, y] = rows.pair;
+        let [x, y] = rows;
         let [dx, dy] = scratch.rows(x.len());
         self.gradient(x, y, dx, dy);
         let (gx, gy) = out.views;
@@ -90,7 +85,7 @@ impl<A: Scalar> Measure<A> for CosineOfPair {
     #[inline(always)]
     fn write<I: Isa>(
         &self,
-        rows: Rows<'_, A>,
+        rows: [&[A]; 2],
         pair: Self::Slope,
         factor: f64,
         out: Out<'_, Views<'_, A>>,
@@ -103,7 +98,7 @@ impl<A: Scalar> Measure<A> for CosineOfPair {
 
 #[inline(always)]
 fn write_coordinates<A: Scalar, I: Isa>(
-    rows: Rows<'_, A>,
+    rows: [&[A]; 2],
     slope: Slope<A::Real>,
     factor: f64,
     out: Out<'_, Views<'_, A>>,
@@ -118,7 +113,7 @@ fn write_coordinates<A: Scalar, I: Isa>(
 
 /// Writes both gradients of a pair.
 struct WriteBoth<'r, 'o, 'g, A: Scalar> {
-    rows: Rows<'r, A>,
+    rows: [&'r [A]; 2],
     slope: Slope<A::Real>,
     factor: f64,
     out: Out<'o, Views<'g, A>>,
@@ -134,24 +129,9 @@ impl<A: Scalar> Kernel for WriteBoth<'_, '_, '_, A> {
         let views = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
         let both = BothGradients {
             coordinates: self.slope.coordinates::<A, I>(self.factor),
-            rows: rows.pair.map(Groups::new),
+            rows: rows.map(Groups::new),
         };
-        let ahead = rows.ahead;
-        write_rows::<A, I, 2>(views, out.stores, AndAhead { both, ahead });
-    }
-}
-
-/// Both gradients, while the next pair comes in.
-struct AndAhead<'r, A: Scalar, I: Isa> {
-    both: BothGradients<'r, A, I>,
-    ahead: [Ahead<'r, A>; 2],
-}
-
-impl<A: Scalar, I: Isa> Columns<I, 2> for AndAhead<'_, A, I> {
-    #[inline(always)]
-    fn group(&mut self, group: usize) -> [I::Wide; 2] {
-        self.ahead.iter().for_each(|row| row.prefetch(group));
-        self.both.group(group)
+        write_rows::<A, I, 2>(views, out.stores, both);
     }
 }
 
@@ -192,11 +172,10 @@ where
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, A>>>,
+        staging: &mut Staging<A>,
         scratch: &mut Scratch,
     ) -> Outcome {
-        let (mut x_spare, mut y_spare) = (Vec::new(), Vec::new());
-        let x = contiguous(self.x.row(row), &mut x_spare);
-        let y = contiguous(self.y.row(row), &mut y_spare);
+        let [x, y] = staging.rows([self.x.row(row), self.y.row(row)]);
         let (value, slope) = self.measure.measure::<I>(x, y);
         let term = (self.term)(row, value);
         if let Some(out) = out {
@@ -206,11 +185,7 @@ where
             } else {
                 term.slope * out.scale
             };
-            let rows = Rows {
-                pair: [x, y],
-                ahead: [out.ahead(self.x), out.ahead(self.y)],
-            };
-            self.measure.write::<I>(rows, slope, factor, out, scratch);
+            self.measure.write::<I>([x, y], slope, factor, out, scratch);
         }
         Outcome {
             loss: term.loss,

@@ -9,9 +9,10 @@ use super::softmax::check_temperature;
 use crate::error::Error;
 use crate::loss::{Loss, OwnedGradient, Want};
 use crate::reduction::Reduction;
-use crate::rows::{self, Out, Outcome, RowLoss, Scratch, check_shape};
+use crate::rows::{self, Out, Outcome, RowLoss, check_shape};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
+use crate::staging::{Scratch, Staging};
 use crate::workspace::Workspace;
 
 /// Brings the softmax of a student's scores to that of a teacher's, row by row.
@@ -280,6 +281,7 @@ impl<'g, A: Scalar> RowLoss<A, Option<ArrayViewMut2<'g, A>>> for Pass<'_, '_, A>
         &self,
         row: usize,
         out: Option<Out<'_, Option<ArrayViewMut2<'g, A>>>>,
+        _: &mut Staging<A>,
         scratch: &mut Scratch,
     ) -> Outcome {
         let [teacher, student, spare, gradient] = scratch.rows(self.input.student.ncols());

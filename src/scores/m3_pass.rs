@@ -9,10 +9,11 @@ use super::m3_input::M3Input;
 use super::positives::Members;
 use super::row::{fill, protect, times, write};
 use crate::blocks::Units;
-use crate::rows::{Out, Outcome, RowLoss, Scratch};
+use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::several_positives::SeveralPositives;
 use crate::simd::Isa;
+use crate::staging::{Scratch, Staging};
 
 pub(super) struct Pass<'l, 'a, A> {
     pub(super) loss: &'l M3Loss,
@@ -33,6 +34,7 @@ impl<'g, 's, A: Scalar> RowLoss<A, Views<'g, 's, A>> for Pass<'_, '_, A> {
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, 's, A>>>,
+        _: &mut Staging<A>,
         scratch: &mut Scratch,
     ) -> Outcome {
         let [d, s, m, inter, spare, work, to_d, to_s, to_m] =

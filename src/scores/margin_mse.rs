@@ -6,9 +6,10 @@ use super::row::check_view;
 use crate::error::Error;
 use crate::loss::{Loss, OwnedGradient, Want};
 use crate::reduction::Reduction;
-use crate::rows::{self, Extent, Out, Outcome, RowLoss, Scratch, check_shape};
+use crate::rows::{self, Extent, Out, Outcome, RowLoss, check_shape};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
+use crate::staging::{Scratch, Staging};
 use crate::wide::Real;
 use crate::workspace::Workspace;
 
@@ -296,6 +297,7 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, A>>>,
+        _: &mut Staging<A>,
         _: &mut Scratch,
     ) -> Outcome {
         let count = self.input.negatives.ncols();

@@ -13,10 +13,11 @@ use crate::blocks::Units;
 use crate::error::{Error, check};
 use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
-use crate::rows::{self, Out, Outcome, RowLoss, Scratch, check_shape};
+use crate::rows::{self, Out, Outcome, RowLoss, check_shape};
 use crate::scalar::Scalar;
 use crate::several_positives::SeveralPositives;
 use crate::simd::Isa;
+use crate::staging::{Scratch, Staging};
 use crate::workspace::Workspace;
 
 /// Asks of every row of scores that its positives score higher than its other candidates: InfoNCE for any similarity.
@@ -236,6 +237,7 @@ impl<'g, 's, A: Scalar> RowLoss<A, Views<'g, 's, A>> for Pass<'_, A> {
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, 's, A>>>,
+        _: &mut Staging<A>,
         scratch: &mut Scratch,
     ) -> Outcome {
         let [scores, gradient] = scratch.rows(self.input.scores.ncols());

@@ -1,7 +1,7 @@
 //! What a kernel may ask of an instruction set.
 
 use super::Kernel;
-use super::stream::{LINE, PIECE, stream_piece};
+use super::stream::{LINE, Line, PIECE, stream_piece};
 
 /// Numbers that a reduction keeps apart: two registers of AVX-512, four of AVX2. The same on every instruction set, and with it the order
 /// of the additions.
@@ -17,6 +17,8 @@ pub trait Isa: 'static {
     const FMA: bool;
     /// Sixteen `f64`.
     type Wide: Copy + 'static;
+    /// Sixteen `f32`: for what loses nothing in the precision of the rows.
+    type Single: Copy + 'static;
 
     fn splat(x: f64) -> Self::Wide;
     fn from_f32(x: &[f32; LANES]) -> Self::Wide;
@@ -29,6 +31,16 @@ pub trait Isa: 'static {
     fn mul(x: Self::Wide, y: Self::Wide) -> Self::Wide;
     /// `x·y + z`, with one rounding, whatever it costs.
     fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide;
+
+    fn single(x: f32) -> Self::Single;
+    fn load(x: &[f32; LANES]) -> Self::Single;
+    fn store(x: Self::Single, out: &mut [f32; LANES]);
+    /// Past the caches where the target allows it.
+    fn stream(x: Self::Single, out: &mut Line);
+    fn single_sub(x: Self::Single, y: Self::Single) -> Self::Single;
+    fn single_mul(x: Self::Single, y: Self::Single) -> Self::Single;
+    /// `x·y + z`, with one rounding, whatever it costs.
+    fn single_fused(x: Self::Single, y: Self::Single, z: Self::Single) -> Self::Single;
 
     /// Runs a kernel in a function of its own, compiled for this instruction set: for what is seldom needed, or needed in several places
     /// of the same kernel, and would be compiled again in each.

@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::isa::{Isa, LANES};
+use super::stream::Line;
 
 /// What the target has everywhere.
 pub(crate) struct Portable;
@@ -9,6 +10,7 @@ pub(crate) struct Portable;
 impl Isa for Portable {
     const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
     type Wide = [f64; LANES];
+    type Single = [f32; LANES];
 
     #[inline(never)]
     fn call<K: Kernel>(kernel: K) -> K::Output {
@@ -53,6 +55,34 @@ impl Isa for Portable {
         } else {
             fused_by_calls(&x, &y, &z)
         }
+    }
+    #[inline(always)]
+    fn single(x: f32) -> Self::Single {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn load(x: &[f32; LANES]) -> Self::Single {
+        *x
+    }
+    #[inline(always)]
+    fn store(x: Self::Single, out: &mut [f32; LANES]) {
+        *out = x;
+    }
+    #[inline(always)]
+    fn stream(x: Self::Single, out: &mut Line) {
+        out.0 = x;
+    }
+    #[inline(always)]
+    fn single_sub(x: Self::Single, y: Self::Single) -> Self::Single {
+        std::array::from_fn(|lane| x[lane] - y[lane])
+    }
+    #[inline(always)]
+    fn single_mul(x: Self::Single, y: Self::Single) -> Self::Single {
+        std::array::from_fn(|lane| x[lane] * y[lane])
+    }
+    #[inline(always)]
+    fn single_fused(x: Self::Single, y: Self::Single, z: Self::Single) -> Self::Single {
+        std::array::from_fn(|lane| x[lane].mul_add(y[lane], z[lane]))
     }
 }
 

@@ -1,11 +1,9 @@
-//! Stores past the caches, and rows asked for ahead.
-
-use std::ops::Range;
+//! Stores past the caches.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use super::Isa;
+use super::{Isa, LANES};
 use crate::scalar::Scalar;
 
 /// The bytes of a cache line.
@@ -66,19 +64,17 @@ pub(crate) fn publish() {
     }
 }
 
-/// Asks for some elements of a slice to be brought into the cache; of those that are not there, nothing.
+/// A cache line of sixteen `f32`, at its place.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Line(pub(crate) [f32; LANES]);
+
+/// The columns of a row up to the first cache line, the lines, and the rest.
+pub(crate) type Lines<'r> = (&'r mut [f32], &'r mut [Line], &'r mut [f32]);
+
+/// A row by cache lines.
 #[inline(always)]
-pub(crate) fn prefetch<A>(slice: &[A], elements: Range<usize>) {
-    #[cfg(target_arch = "x86_64")]
-    for x in slice
-        .get(elements)
-        .into_iter()
-        .flatten()
-        .step_by(LINE / size_of::<A>())
-    {
-        // SAFETY: a prefetch reads nothing, whatever the address; SSE is part of every x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (slice, elements);
+pub(crate) fn lines(row: &mut [f32]) -> Lines<'_> {
+    // SAFETY: a line has sixteen f32 and nothing else, for which every bit pattern is valid.
+    unsafe { row.align_to_mut() }
 }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::Kernel;
 use super::isa::{Isa, LANES};
-use super::stream::LINE;
+use super::stream::{LINE, Line};
 
 /// The lanes as registers of one vector type. Loops and no closures: an instruction is only inlined into a function that may use it, which a
 /// closure is not before it is itself inlined.
@@ -13,6 +13,8 @@ macro_rules! registers {
         $(#[$doc:meta])* $name:ident, $register:ty, $count:literal,
         $splat:ident, $load:ident, $store:ident, $half_load:ident, $convert:ident, $half_store:ident, $narrow:ident,
         $add:ident, $sub:ident, $mul:ident, $fma:ident,
+        $single:ty, $single_splat:ident, $single_load:ident, $single_store:ident, $single_stream:ident,
+        $single_sub:ident, $single_mul:ident, $single_fma:ident,
         $line:ident, $line_load:ident, $line_stream:ident, $run:ident, $sum:ident
     ) => {
         $(#[$doc])*
@@ -21,6 +23,7 @@ macro_rules! registers {
         impl Isa for $name {
             const FMA: bool = true;
             type Wide = [$register; $count];
+            type Single = [$single; $count / 2];
 
             #[inline(always)]
             fn call<K: Kernel>(kernel: K) -> K::Output {
@@ -119,6 +122,62 @@ macro_rules! registers {
                 }
                 z
             }
+            #[inline(always)]
+            fn single(x: f32) -> Self::Single {
+                // SAFETY: as for `call`.
+                [unsafe { $single_splat(x) }; $count / 2]
+            }
+            #[inline(always)]
+            fn load(x: &[f32; LANES]) -> Self::Single {
+                let mut registers = Self::single(0.0);
+                for (r, register) in registers.iter_mut().enumerate() {
+                    // SAFETY: as for `from_f32`, with registers of twice as many numbers.
+                    *register = unsafe { $single_load(x.as_ptr().add(LANES / $count * 2 * r)) };
+                }
+                registers
+            }
+            #[inline(always)]
+            fn store(x: Self::Single, out: &mut [f32; LANES]) {
+                for (r, &x) in x.iter().enumerate() {
+                    // SAFETY: as for `load`, for a write.
+                    unsafe { $single_store(out.as_mut_ptr().add(LANES / $count * 2 * r), x) };
+                }
+            }
+            #[inline(always)]
+            fn stream(x: Self::Single, out: &mut Line) {
+                for (r, &x) in x.iter().enumerate() {
+                    // SAFETY: as for `store`; a line is aligned to all its registers.
+                    unsafe { $single_stream(out.0.as_mut_ptr().add(LANES / $count * 2 * r), x) };
+                }
+            }
+            #[inline(always)]
+            fn single_sub(mut x: Self::Single, y: Self::Single) -> Self::Single {
+                for (x, y) in x.iter_mut().zip(y) {
+                    // SAFETY: as for `call`.
+                    *x = unsafe { $single_sub(*x, y) };
+                }
+                x
+            }
+            #[inline(always)]
+            fn single_mul(mut x: Self::Single, y: Self::Single) -> Self::Single {
+                for (x, y) in x.iter_mut().zip(y) {
+                    // SAFETY: as for `call`.
+                    *x = unsafe { $single_mul(*x, y) };
+                }
+                x
+            }
+            #[inline(always)]
+            fn single_fused(
+                x: Self::Single,
+                y: Self::Single,
+                mut z: Self::Single,
+            ) -> Self::Single {
+                for (z, (x, y)) in z.iter_mut().zip(x.into_iter().zip(y)) {
+                    // SAFETY: as for `call`.
+                    *z = unsafe { $single_fma(x, y, *z) };
+                }
+                z
+            }
         }
     };
 }
@@ -128,6 +187,7 @@ registers!(
     Avx2, __m256d, 4,
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm_loadu_ps, _mm256_cvtps_pd, _mm_storeu_ps, _mm256_cvtpd_ps,
     _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd,
+    __m256, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_stream_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_fmadd_ps,
     __m256i, _mm256_loadu_si256, _mm256_stream_si256, run_avx2, sum_avx2
 );
 registers!(
@@ -135,6 +195,7 @@ registers!(
     Avx512, __m512d, 2,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm256_loadu_ps, _mm512_cvtps_pd, _mm256_storeu_ps, _mm512_cvtpd_ps,
     _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_fmadd_pd,
+    __m512, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_fmadd_ps,
     __m512i, _mm512_loadu_si512, _mm512_stream_si512, run_avx512, sum_avx512
 );
 

@@ -10,7 +10,9 @@ use crate::store::{Columns, WideRow};
 use crate::wide::Real;
 pub(crate) use angle::{Angle, angle, first_half};
 use cosine::cosine_of;
-pub(crate) use cosine::{Cosine, CosineSlope, SAFE, cosine, power_of_two_over, power_of_two_scale};
+pub(crate) use cosine::{
+    Cosine, CosineSlope, ORDINARY, SAFE, SingleSlope, cosine, power_of_two_over, power_of_two_scale,
+};
 
 /// How alike two embeddings are.
 ///

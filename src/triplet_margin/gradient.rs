@@ -2,31 +2,24 @@
 
 use crate::distance::{BothGradients, Coordinates};
 use crate::kernels::Groups;
-use crate::rows::Ahead;
 use crate::scalar::Scalar;
 use crate::simd::Isa;
+use crate::similarity::ORDINARY;
+use crate::singles::Singles;
 use crate::store::Columns;
 
 /// The rows of a triplet.
-pub(super) struct Triplet<'r, A> {
-    pub(super) rows: [Groups<'r, A>; 3],
-    pub(super) ahead: [Ahead<'r, A>; 3],
-}
+pub(super) struct Triplet<'r, A>(pub(super) [Groups<'r, A>; 3]);
 
 impl<A: Scalar> Triplet<'_, A> {
     #[inline(always)]
     fn group<I: Isa>(&self, group: usize) -> [I::Wide; 3] {
-        let [anchor, positive, negative] = &self.rows;
+        let [anchor, positive, negative] = &self.0;
         [
             anchor.at::<I>(group),
             positive.at::<I>(group),
             negative.at::<I>(group),
         ]
-    }
-
-    #[inline(always)]
-    fn prefetch(&self, group: usize) {
-        self.ahead.iter().for_each(|row| row.prefetch(group));
     }
 }
 
@@ -42,7 +35,6 @@ pub(super) struct OneNegative<'r, A: Scalar, I: Isa> {
 impl<A: Scalar, I: Isa> Columns<I, 3> for OneNegative<'_, A, I> {
     #[inline(always)]
     fn group(&mut self, group: usize) -> [I::Wide; 3] {
-        self.triplet.prefetch(group);
         if !self.active {
             return [I::splat(0.0); 3];
         }
@@ -72,7 +64,6 @@ pub(super) struct Differences<'r, A: Scalar, I: Isa> {
 impl<A: Scalar, I: Isa> Columns<I, 3> for Differences<'_, A, I> {
     #[inline(always)]
     fn group(&mut self, group: usize) -> [I::Wide; 3] {
-        self.triplet.prefetch(group);
         let [anchor, positive, negative] = self.triplet.group::<I>(group);
         let [mut near, mut far] = [I::sub(anchor, positive), I::sub(anchor, negative)];
         if let Some(epsilon) = self.epsilon {
@@ -82,6 +73,50 @@ impl<A: Scalar, I: Isa> Columns<I, 3> for Differences<'_, A, I> {
             I::wide_mul_add(near, self.pull, I::mul(far, self.push)),
             I::mul(near, self.to_positive),
             I::mul(far, self.to_negative),
+        ]
+    }
+}
+
+/// The same for `f32` rows, in `f32`: a coordinate of positive or negative has three roundings, one of the anchor, their sum, a few more.
+pub(super) struct SingleDifferences<I: Isa> {
+    pull: I::Single,
+    push: I::Single,
+    to_positive: I::Single,
+    to_negative: I::Single,
+}
+
+impl<I: Isa> SingleDifferences<I> {
+    /// The gradients with these factors for differences of these squares and product. `None` where they are out of the range of `f32`, where a multiply-add
+    /// would cost a call, and where the anchor's gradient loses more than two binary digits because positive and negative lie in the same direction.
+    #[inline(always)]
+    pub(super) fn new([pull, push]: [f64; 2], [near, far, product]: [f64; 3]) -> Option<Self> {
+        let ordinary = |factor: f64| (1e-30..1e30).contains(&factor.abs());
+        let positive = pull * pull * near;
+        let negative = push * push * far;
+        let anchor = positive + negative + 2.0 * pull * push * product;
+        let keeps_digits = anchor * 16.0 >= positive + negative && ORDINARY.contains(&(near + far));
+        if !(I::FMA && ordinary(pull) && ordinary(push) && keeps_digits) {
+            return None;
+        }
+        Some(Self {
+            pull: I::single(pull as f32),
+            push: I::single(push as f32),
+            to_positive: I::single(-pull as f32),
+            to_negative: I::single(-push as f32),
+        })
+    }
+}
+
+impl<I: Isa> Singles<I, 3, 3> for SingleDifferences<I> {
+    #[inline(always)]
+    fn at(&mut self, [anchor, positive, negative]: [I::Single; 3]) -> [I::Single; 3] {
+        let near = I::single_sub(anchor, positive);
+        let far = I::single_sub(anchor, negative);
+        let further = I::single_mul(far, self.push);
+        [
+            I::single_fused(near, self.pull, further),
+            I::single_mul(near, self.to_positive),
+            I::single_mul(far, self.to_negative),
         ]
     }
 }

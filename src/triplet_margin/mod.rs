@@ -2,6 +2,7 @@
 
 mod gradient;
 mod pass;
+mod several;
 
 use ndarray::{
     Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis,

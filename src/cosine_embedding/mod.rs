@@ -1,18 +1,17 @@
 //! Cosine embedding loss over labelled pairs.
 
+mod pass;
+
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 
 use crate::error::{Error, check};
-use crate::kernels::Groups;
 use crate::label::PairLabel;
 use crate::loss::{Loss, OwnedGradient, Want};
 use crate::reduction::Reduction;
-use crate::rows::{self, Ahead, Extent, Out, Outcome, RowLoss, Scratch, check_shape, contiguous};
+use crate::rows::{self, Extent, check_shape};
 use crate::scalar::Scalar;
-use crate::simd::Isa;
-use crate::similarity::{CosineSlope, cosine};
-use crate::store::{Columns, write_rows};
 use crate::workspace::Workspace;
+use pass::Pass;
 
 /// Pulls matching pairs to cosine 1 and pushes the others below a margin.
 ///
@@ -275,85 +274,4 @@ pub(crate) fn evaluate<A: Scalar>(
         };
     }
     Ok(value)
-}
-
-struct Pass<'a, A> {
-    loss: CosineEmbeddingLoss,
-    input: CosineEmbeddingInput<'a, A>,
-}
-
-impl<A: Scalar> Pass<'_, A> {
-    /// The loss of a pair as a function of c and 1 − c, and its derivative by c.
-    #[inline(always)]
-    fn hinge(&self, label: PairLabel, cosine: f64, distance: f64) -> (f64, f64) {
-        let (excess, slope) = match label {
-            // m⁺ − c = (1 − c) − (1 − m⁺), which for m⁺ = 1 keeps the digits of 1 − c.
-            PairLabel::Match => (distance - (1.0 - self.loss.positive_margin), -1.0),
-            PairLabel::NoMatch => (cosine - self.loss.margin, 1.0),
-        };
-        if excess <= 0.0 {
-            (0.0, 0.0)
-        } else {
-            (excess, slope)
-        }
-    }
-}
-
-/// The gradient views of a block of pairs.
-type Views<'g, A> = (Option<ArrayViewMut2<'g, A>>, Option<ArrayViewMut2<'g, A>>);
-
-impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
-    #[inline(always)]
-    fn row<I: Isa>(
-        &self,
-        row: usize,
-        out: Option<Out<'_, Views<'g, A>>>,
-        _: &mut Scratch,
-    ) -> Outcome {
-        let (mut x_spare, mut y_spare) = (Vec::new(), Vec::new());
-        let x = contiguous(self.input.x.row(row), &mut x_spare);
-        let y = contiguous(self.input.y.row(row), &mut y_spare);
-        let label = self.input.labels[row];
-        let pair = cosine::<A, I>(x, y, self.loss.epsilon);
-        let (loss, slope) = self.hinge(label, pair.cosine, pair.distance);
-        if let Some(out) = out {
-            let factor = slope * out.scale;
-            let gradient = PairGradient {
-                rows: [Groups::new(x), Groups::new(y)],
-                ahead: [out.ahead(self.input.x), out.ahead(self.input.y)],
-                active: factor != 0.0,
-                first: pair.first::<A, I>(factor),
-                second: pair.second::<A, I>(factor),
-            };
-            let (gx, gy) = out.views;
-            let rows = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
-            write_rows::<A, I, 2>(rows, out.stores, gradient);
-        }
-        let tally = match label {
-            PairLabel::Match => [1.0, pair.cosine, 0.0, 0.0],
-            PairLabel::NoMatch => [0.0, 0.0, 1.0, pair.cosine],
-        };
-        Outcome { loss, tally }
-    }
-}
-
-/// A multiple of the gradients of a cosine; zeros for an inactive pair, whatever its rows hold.
-struct PairGradient<'r, A: Scalar, I: Isa> {
-    rows: [Groups<'r, A>; 2],
-    ahead: [Ahead<'r, A>; 2],
-    active: bool,
-    first: CosineSlope<A, I>,
-    second: CosineSlope<A, I>,
-}
-
-impl<A: Scalar, I: Isa> Columns<I, 2> for PairGradient<'_, A, I> {
-    #[inline(always)]
-    fn group(&mut self, group: usize) -> [I::Wide; 2] {
-        self.ahead.iter().for_each(|row| row.prefetch(group));
-        if !self.active {
-            return [I::splat(0.0); 2];
-        }
-        let (x, y) = (self.rows[0].at::<I>(group), self.rows[1].at::<I>(group));
-        [self.first.at(x, y), self.second.at(y, x)]
-    }
 }

@@ -1,0 +1,147 @@
+//! One labelled pair: its cosine, its loss, and the gradient while the rows are in the cache.
+
+use ndarray::{ArrayViewMut1, ArrayViewMut2};
+
+use super::{CosineEmbeddingInput, CosineEmbeddingLoss};
+use crate::kernels::Groups;
+use crate::label::PairLabel;
+use crate::rows::{Out, Outcome, RowLoss};
+use crate::scalar::Scalar;
+use crate::simd::{Isa, Kernel};
+use crate::similarity::{Cosine, CosineSlope, SingleSlope, cosine};
+use crate::singles::{Singles, Zeros, write_singles};
+use crate::staging::{Scratch, Staging};
+use crate::store::{Columns, Stores, write_rows};
+
+pub(super) struct Pass<'a, A> {
+    pub(super) loss: CosineEmbeddingLoss,
+    pub(super) input: CosineEmbeddingInput<'a, A>,
+}
+
+impl<A: Scalar> Pass<'_, A> {
+    /// The loss of a pair as a function of c and 1 − c, and its derivative by c.
+    #[inline(always)]
+    fn hinge(&self, label: PairLabel, cosine: f64, distance: f64) -> (f64, f64) {
+        let (excess, slope) = match label {
+            // m⁺ − c = (1 − c) − (1 − m⁺), which for m⁺ = 1 keeps the digits of 1 − c.
+            PairLabel::Match => (distance - (1.0 - self.loss.positive_margin), -1.0),
+            PairLabel::NoMatch => (cosine - self.loss.margin, 1.0),
+        };
+        if excess <= 0.0 {
+            (0.0, 0.0)
+        } else {
+            (excess, slope)
+        }
+    }
+}
+
+/// The gradient views of a block of pairs.
+type Views<'g, A> = (Option<ArrayViewMut2<'g, A>>, Option<ArrayViewMut2<'g, A>>);
+
+impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
+    #[inline(always)]
+    fn row<I: Isa>(
+        &self,
+        row: usize,
+        out: Option<Out<'_, Views<'g, A>>>,
+        staging: &mut Staging<A>,
+        _: &mut Scratch,
+    ) -> Outcome {
+        let [x, y] = staging.rows([self.input.x.row(row), self.input.y.row(row)]);
+        let label = self.input.labels[row];
+        let pair = cosine::<A, I>(x, y, self.loss.epsilon);
+        let (loss, slope) = self.hinge(label, pair.cosine, pair.distance);
+        if let Some(out) = out {
+            let factor = slope * out.scale;
+            let (gx, gy) = out.views;
+            let rows = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
+            write::<A, I>([x, y], pair, factor, rows, out.stores);
+        }
+        let tally = match label {
+            PairLabel::Match => [1.0, pair.cosine, 0.0, 0.0],
+            PairLabel::NoMatch => [0.0, 0.0, 1.0, pair.cosine],
+        };
+        Outcome { loss, tally }
+    }
+}
+
+/// Writes `factor` times the gradients of a cosine; zeros for a factor of zero, whatever the rows hold.
+#[inline(always)]
+fn write<A: Scalar, I: Isa>(
+    pair: [&[A]; 2],
+    cosine: Cosine<A::Real>,
+    factor: f64,
+    mut rows: [Option<ArrayViewMut1<'_, A>>; 2],
+    stores: Stores,
+) {
+    if let [Some(x), Some(y)] = pair.map(A::singles) {
+        if factor == 0.0 {
+            return write_singles::<A, I, 0, 2>(&mut rows, [], stores, &mut Zeros);
+        }
+        if let Some(slopes) = cosine.singles::<I>(factor) {
+            let gradient = &mut SinglePair(slopes);
+            return write_singles::<A, I, 2, 2>(&mut rows, [x, y], stores, gradient);
+        }
+    }
+    I::call(WriteWide {
+        pair,
+        cosine,
+        factor,
+        rows,
+        stores,
+    });
+}
+
+/// A multiple of the gradients of a cosine in the precision of `f32` rows.
+struct SinglePair<I: Isa>([SingleSlope<I>; 2]);
+
+impl<I: Isa> Singles<I, 2, 2> for SinglePair<I> {
+    #[inline(always)]
+    fn at(&mut self, [x, y]: [I::Single; 2]) -> [I::Single; 2] {
+        let [first, second] = &self.0;
+        [first.at(x, y), second.at(y, x)]
+    }
+}
+
+/// The same in `f64`: for `f64` rows, and for `f32` rows that are out of the ordinary.
+struct WriteWide<'r, 'g, A: Scalar> {
+    pair: [&'r [A]; 2],
+    cosine: Cosine<A::Real>,
+    factor: f64,
+    rows: [Option<ArrayViewMut1<'g, A>>; 2],
+    stores: Stores,
+}
+
+impl<A: Scalar> Kernel for WriteWide<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let [x, y] = self.pair;
+        let gradient = PairGradient {
+            rows: [Groups::new(x), Groups::new(y)],
+            active: self.factor != 0.0,
+            first: self.cosine.first::<A, I>(self.factor),
+            second: self.cosine.second::<A, I>(self.factor),
+        };
+        write_rows::<A, I, 2>(self.rows, self.stores, gradient);
+    }
+}
+
+struct PairGradient<'r, A: Scalar, I: Isa> {
+    rows: [Groups<'r, A>; 2],
+    active: bool,
+    first: CosineSlope<A, I>,
+    second: CosineSlope<A, I>,
+}
+
+impl<A: Scalar, I: Isa> Columns<I, 2> for PairGradient<'_, A, I> {
+    #[inline(always)]
+    fn group(&mut self, group: usize) -> [I::Wide; 2] {
+        if !self.active {
+            return [I::splat(0.0); 2];
+        }
+        let (x, y) = (self.rows[0].at::<I>(group), self.rows[1].at::<I>(group));
+        [self.first.at(x, y), self.second.at(y, x)]
+    }
+}
