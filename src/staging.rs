@@ -124,3 +124,11 @@ impl Scratch {
         let _ = SCRATCH.try_with(|slot| slot.set(self));
     }
 }
+
+/// Memory of the thread's for numbers of unspecified content, kept from block to block. What it is used for must not ask for it again.
+pub(crate) fn with_buffer<A: Scalar, T>(use_it: impl FnOnce(&mut Vec<A>) -> T) -> T {
+    let mut buffer = A::staging().try_with(Cell::take).unwrap_or_default();
+    let result = use_it(&mut buffer);
+    let _ = A::staging().try_with(|slot| slot.set(buffer));
+    result
+}

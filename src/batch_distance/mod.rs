@@ -143,18 +143,21 @@ impl<'a, A: Scalar> Side<'a, A> {
     }
 
     /// Rows as a panel `[dim, lane]`, times their factors; lanes without a row are zero.
-    fn panel(&self, rows: Range<usize>) -> Vec<A> {
-        let mut panel = vec![A::zero(); self.rows.ncols() * A::PANEL];
+    fn pack(&self, rows: Range<usize>, panel: &mut [A]) {
+        if rows.len() < A::PANEL {
+            panel.fill(A::zero());
+        }
         for (lane, row) in rows.enumerate() {
             let factor = self.factor(row);
-            if factor == 0.0 {
-                continue;
-            }
             for (to, &x) in panel.chunks_exact_mut(A::PANEL).zip(self.rows.row(row)) {
-                to[lane] = A::narrow(x.wide() * factor);
+                // A row that is not plain may hold what times zero is not zero.
+                to[lane] = if factor == 0.0 {
+                    A::zero()
+                } else {
+                    A::narrow(x.wide() * factor)
+                };
             }
         }
-        panel
     }
 }
 
@@ -183,28 +186,41 @@ impl<A: Scalar> Kernel for Squares<'_, '_, A> {
     }
 }
 
-/// The distances of a panel of anchors to all candidates, anchor by anchor, `[anchor, candidate]`; NaN where they are to be measured.
-pub(crate) fn panel_distances<A: Scalar>(
+/// The distances of a panel of anchors to all candidates, anchor by anchor, `[anchor, candidate]`; NaN where they are to be measured. `buffer` is memory
+/// that is kept from panel to panel: fresh pages cost as much as the distances.
+pub(crate) fn panel_distances<'b, A: Scalar>(
     anchors: &Side<'_, A>,
     rows: Range<usize>,
     candidates: &Side<'_, A>,
     candidate_terms: &[A],
-) -> Vec<A> {
-    let m = candidates.rows.nrows();
-    let mut tile = vec![A::zero(); m * A::PANEL];
-    let panel = anchors.panel(rows.clone());
-    let view = ArrayViewMut2::from_shape((m, A::PANEL), &mut tile).expect("as long as its shape");
-    product(candidates.rows, &panel, view, Write::Set);
-    let mut distances = vec![A::zero(); m * rows.len()];
+    buffer: &'b mut Vec<A>,
+) -> &'b mut [A] {
+    let (m, dim) = candidates.rows.dim();
+    let lens = [m * A::PANEL, dim * A::PANEL, m * rows.len()];
+    let len = lens.iter().sum();
+    if buffer.len() < len {
+        buffer.resize(len, A::zero());
+    }
+    let (tile, rest) = buffer.split_at_mut(lens[0]);
+    let (panel, rest) = rest.split_at_mut(lens[1]);
+    let distances = &mut rest[..lens[2]];
+    anchors.pack(rows.clone(), panel);
+    if dim == 0 {
+        tile.fill(A::zero());
+    } else {
+        let view = ArrayViewMut2::from_shape((m, A::PANEL), &mut *tile);
+        let view = view.expect("as long as its shape");
+        product(candidates.rows, panel, view, Write::Set);
+    }
     dispatch(Convert {
         distance: anchors.distance,
         anchor_terms: &anchors.anchor_terms(rows),
         candidate_terms,
-        tile: &mut tile,
+        tile,
     });
     dispatch(Turn {
-        tile: &tile,
-        out: &mut distances,
+        tile,
+        out: distances,
         len: m,
     });
     distances

@@ -15,6 +15,7 @@ use crate::blocks::{Threads, Units, map_merge};
 use crate::distance::{CosineDistance, Distance};
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
+use crate::staging::with_buffer;
 
 /// The batch, ready for the pass.
 pub(super) struct Pass<'p, 'a, A> {
@@ -48,12 +49,18 @@ impl<A: Scalar> Pass<'_, '_, A> {
         const NANOSECONDS: f64 = 0.02;
         let threads = Threads::for_nanoseconds((n * m) as f64 * dim as f64 * NANOSECONDS);
         let weights = weights.map(|slice| Units { slice, len: m });
-        let leaf =
-            |first, count, written: Written<'_, A>| self.panel(first..first + count, written);
+        let leaf = |first, count, written: Written<'_, A>| {
+            with_buffer(|buffer| self.panel(first..first + count, written, buffer))
+        };
         map_merge(threads, n, A::PANEL, (weights, rows), &leaf, &Totals::merge)
     }
 
-    fn panel(&self, anchors: Range<usize>, (weights, mut rows): Written<'_, A>) -> Totals {
+    fn panel(
+        &self,
+        anchors: Range<usize>,
+        (weights, mut rows): Written<'_, A>,
+        buffer: &mut Vec<A>,
+    ) -> Totals {
         let mut totals = Totals::default();
         let m = self.candidates.rows.nrows();
         let mut weights = weights.map(|weights| weights.slice);
@@ -61,10 +68,10 @@ impl<A: Scalar> Pass<'_, '_, A> {
             weights.fill(A::zero());
         }
         let (candidates, terms) = (self.candidates, self.candidate_terms);
-        let mut distances = if anchors.clone().any(|anchor| self.takes_part(anchor)) {
-            panel_distances(self.anchors, anchors.clone(), candidates, terms)
+        let distances = if anchors.clone().any(|anchor| self.takes_part(anchor)) {
+            panel_distances(self.anchors, anchors.clone(), candidates, terms, buffer)
         } else {
-            Vec::new()
+            Default::default()
         };
         let mut near = Vec::new();
         for (lane, anchor) in anchors.enumerate() {

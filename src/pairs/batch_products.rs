@@ -16,6 +16,7 @@ use crate::batch_distance::{
 use crate::blocks::{Split, Threads, Units, map_merge};
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
+use crate::staging::with_buffer;
 use crate::workspace::Workspace;
 
 /// All pairs of a batch whose distances come from products.
@@ -98,7 +99,9 @@ impl<A: Scalar> Products<'_, '_, A> {
         const NANOSECONDS: f64 = 0.02;
         let products = (rows.len() * self.side.rows.len()) as f64;
         let leaf = |first, count, written: Written<'_, '_, A>| {
-            self.panel(rows.start, first..first + count, terms, written)
+            with_buffer(|buffer| {
+                self.panel(rows.start, first..first + count, terms, written, buffer)
+            })
         };
         map_merge(
             Threads::for_nanoseconds(products * NANOSECONDS),
@@ -117,10 +120,11 @@ impl<A: Scalar> Products<'_, '_, A> {
         panel: Range<usize>,
         terms: &[A],
         (weights, mut losses): Written<'_, '_, A>,
+        buffer: &mut Vec<A>,
     ) -> Part {
         let (side, n) = (self.side, self.side.rows.nrows());
         let rows = start + panel.start..start + panel.end;
-        let distances = panel_distances(side, rows, side, terms);
+        let distances = panel_distances(side, rows, side, terms, buffer);
         let mut weights = weights.map(|weights| weights.slice);
         let mut part = Part {
             sums: Sums::NONE,
