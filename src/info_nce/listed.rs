@@ -333,7 +333,6 @@ fn sigmoid_settled(query: &mut Query, pairs: &mut [Entry], bias: f64) -> Settled
     let sums = query.sigmoids;
     let mut settled = Settled {
         loss: sums.loss,
-        per_sum: 1.0,
         slope: sums.moment,
         ..Settled::ZERO
     };
