@@ -180,6 +180,12 @@ mod tests {
     }
 
     #[test]
+    fn merged_sums_keep_what_either_of_them_has_kept() {
+        let sum = |x: f64| Sum::ZERO.plus(x).plus(1.0).plus(-x);
+        assert_eq!(sum(1e16).merge(sum(-1e16)).value(), 2.0);
+    }
+
+    #[test]
     fn infinite_sum_is_infinite_and_not_nan() {
         assert_eq!(
             Sum::default().plus(f64::INFINITY).plus(1.0).value(),

@@ -67,8 +67,8 @@ impl ListedRules {
             query.others.decoupled(query.positive)
         } else {
             let Score { u, z } = query.positive;
-            let second = if self.twice { (u - z).exp() } else { 0.0 };
-            query.others.against_copies(query.positive, 1.0 + second)
+            let log_copies = if self.twice { softplus(u - z) } else { 0.0 };
+            query.others.against_copies(query.positive, log_copies)
         };
         if self.label_smoothing > 0.0 {
             return settled.smoothed(self.label_smoothing, query.positive, query.totals);
@@ -333,7 +333,6 @@ fn sigmoid_settled(query: &mut Query, pairs: &mut [Entry], bias: f64) -> Settled
     let sums = query.sigmoids;
     let mut settled = Settled {
         loss: sums.loss,
-        per_sum: 1.0,
         slope: sums.moment,
         ..Settled::ZERO
     };

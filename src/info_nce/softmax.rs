@@ -93,30 +93,30 @@ impl Partition {
 
     /// What the softmax over these candidates and one positive gives the positive.
     pub(super) fn against(self, positive: Score) -> Settled {
-        self.against_copies(positive, 1.0)
+        self.against_copies(positive, 0.0)
     }
 
-    /// The same where the positive is in the denominator several times: log(copies + Σ e^(z − z⁺)).
-    pub(super) fn against_copies(self, positive: Score, copies: f64) -> Settled {
+    /// The same where the positive is in the denominator several times, as often as e to the power of `log_copies`: log(copies + Σ e^(z − z⁺)).
+    pub(super) fn against_copies(self, positive: Score, log_copies: f64) -> Settled {
         if self.max == f64::NEG_INFINITY && !self.sum.is_nan() {
             let zero_or_nan = positive.z * 0.0;
             return Settled {
-                loss: copies.ln() + zero_or_nan,
+                loss: log_copies + zero_or_nan,
                 per_sum: zero_or_nan,
                 others: zero_or_nan,
                 pull: zero_or_nan,
                 slope: zero_or_nan,
             };
         }
-        let gap = self.max - positive.z;
+        // How far the others are ahead of all copies together.
+        let gap = self.max - positive.z - log_copies;
         let (loss, per_sum) = if gap <= 0.0 {
             // log1p of the others' sum over the positive's keeps the digits of a loss near zero.
             let share = self.sum * gap.exp();
-            let loss = copies.ln() + (share / copies).ln_1p();
-            (loss, gap.exp() / (copies + share))
+            (log_copies + share.ln_1p(), gap.exp() / (1.0 + share))
         } else {
-            let sum = self.sum + copies * (-gap).exp();
-            (gap + sum.ln(), 1.0 / sum)
+            let sum = self.sum + (-gap).exp();
+            (self.max - positive.z + sum.ln(), 1.0 / sum)
         };
         let others = self.sum * per_sum;
         Settled {
@@ -272,15 +272,27 @@ mod tests {
     fn a_positive_that_counts_twice_is_in_the_denominator_twice() {
         let others = Partition::of(plain(0.5));
         for positive in [-1.0_f64, 2.0] {
-            let settled = others.against_copies(plain(positive), 2.0);
+            let settled = others.against_copies(plain(positive), 2_f64.ln());
             let exact = (2.0 * positive.exp() + 0.5_f64.exp()).ln() - positive;
             assert!((settled.loss - exact).abs() < ROUNDING);
             assert!((settled.others - 0.5_f64.exp() / (exact + positive).exp()).abs() < ROUNDING);
         }
         assert_eq!(
-            Partition::EMPTY.against_copies(plain(1.0), 2.0).loss,
-            2f64.ln()
+            Partition::EMPTY.against_copies(plain(1.0), 2_f64.ln()).loss,
+            2_f64.ln()
         );
+    }
+
+    #[test]
+    fn a_copy_that_outweighs_its_positive_by_any_log_weight_has_its_exact_loss() {
+        let positive = Score { u: 0.0, z: -1e12 };
+        for others in [-1e12, -5.0, 5.0] {
+            let settled = Partition::of(plain(others)).against_copies(positive, 1e12);
+            let exact = 1e12 + others.exp().ln_1p();
+            assert!((settled.loss - exact).abs() < ROUNDING * exact);
+            let share = 1.0 / (1.0 + (-others).exp());
+            assert!((settled.others - share).abs() < ROUNDING);
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Batches without triplets, rows at distance zero, rows that are zero, extreme or not numbers.
 
-use contrastive::{BatchDistance, Loss, Reduction};
-use ndarray::{Array1, Array2};
+use contrastive::{
+    BatchDistance, BatchTripletInput, BatchTripletLoss, Loss, Reduction, TripletMining,
+};
+use ndarray::{Array1, Array2, array};
 
 use crate::batch::{Batch, Options, all_options};
 
@@ -266,4 +268,19 @@ fn gradients_of_translated_rows_add_up_to_zero() {
             "{options:?}"
         );
     }
+}
+
+#[test]
+fn negative_at_a_distance_beyond_all_numbers_is_in_no_triplet_of_a_batch_of_all() {
+    let rows = array![[1.5e308_f64], [1.0e308], [1.2e308], [-1.5e308]];
+    let labels = array![5, 5, 6, 7];
+    let loss = BatchTripletLoss::new(TripletMining::BatchAll, 1.0)
+        .and_then(|loss| loss.with_reduction(Reduction::Sum))
+        .unwrap();
+    let input = BatchTripletInput::new(rows.view(), labels.view());
+    let (value, gradient) = loss.value_and_gradient(input).unwrap();
+    // The third row is a negative of the first two, by 0.2e308 and 0.3e308 nearer than the positive.
+    assert!((value / 0.5e308 - 1.0).abs() < 1e-12, "{value}");
+    let off = gradient.anchors - array![[1.0], [-1.0], [0.0], [0.0]];
+    assert!(off.iter().all(|x| x.abs() < 1e-12), "{off}");
 }

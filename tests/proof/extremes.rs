@@ -1,9 +1,10 @@
 //! Rows, scores and temperatures so large or small that a plain formula over- or underflows.
 
+use crate::common::random::Random;
 use crate::common::{Metric, Options, Outcome, PairOptions, largest, list};
 use contrastive::{
     CosineEmbeddingInput, CosineEmbeddingLoss, InfoNceInput, InfoNceLoss, Loss, PairLabel, Scalar,
-    Similarity, TripletMarginInput, TripletMarginLoss,
+    Similarity, Sources, TripletMarginInput, TripletMarginLoss,
 };
 use ndarray::{Array1, Array2, Array3, array};
 
@@ -210,6 +211,65 @@ fn soft_margin_neither_overflows_nor_loses_small_losses() {
             "{value}, not {expected}"
         );
         assert!((0.0..=1.0).contains(&gradient.positive[[0, 0]]));
+    }
+}
+
+/// Rows of such norms are normalised first. What is listed for a query and what is in tiles must be added to the same gradient of either.
+#[test]
+fn norms_beyond_all_squares_divide_the_gradient_of_pooled_negatives() {
+    let mut random = Random::new(11);
+    let mut rows = |n| Array2::from_shape_fn((n, 3), |_| random.signed());
+    let (queries, documents, negatives) = (rows(4), rows(4), rows(8));
+    let loss = InfoNceLoss::new(0.5).unwrap().with_pooled_negatives(true);
+    let solve = |scale: f64| {
+        let [queries, documents, negatives] =
+            [&queries, &documents, &negatives].map(|rows| rows * scale);
+        let negatives = negatives.into_shape_with_order((4, 2, 3)).unwrap();
+        let mut input = InfoNceInput::new(queries.view(), documents.view());
+        input.negatives = Some(negatives.view());
+        loss.value_and_gradient(input).unwrap()
+    };
+    let (value, gradient) = solve(1.0);
+    for scale in [2_f64.powi(700), 2_f64.powi(-700)] {
+        let (scaled, found) = solve(scale);
+        assert!((scaled - value).abs() < ROUNDING * value);
+        let off = |found: f64, expected: f64| (found * scale - expected).abs();
+        let expected = gradient
+            .queries
+            .iter()
+            .chain(gradient.negatives.iter().flatten());
+        let found = found.queries.iter().chain(found.negatives.iter().flatten());
+        found
+            .zip(expected)
+            .for_each(|(&found, &expected)| assert!(off(found, expected) < ROUNDING));
+    }
+}
+
+/// A candidate whose score is below all numbers of f32 is not one that is left out: a smoothed label has a share for it, whatever rules add.
+#[test]
+fn candidates_below_all_scores_of_f32_still_have_their_share_of_a_smoothed_label() {
+    let rows = array![[1e30_f32], [-1e30]];
+    let (smoothing, least) = (0.25, array![0.0, f32::MIN]);
+    let loss = InfoNceLoss::new(1e-3)
+        .and_then(|loss| {
+            loss.with_similarity(Similarity::Dot)
+                .with_label_smoothing(smoothing)
+        })
+        .unwrap();
+    let hard = loss.with_hardness(9.0, Sources::ALL).unwrap();
+    let plain = InfoNceInput::new(rows.view(), rows.view());
+    let mut weighed = plain;
+    weighed.log_weights.documents = Some(least.view());
+    // Scores are held to half of the largest number: half of the label's share is for a candidate that is as far below as the positive is above.
+    let expected = f64::from(f32::MAX) * smoothing / 2.0;
+    for (loss, input) in [(loss, plain), (hard, plain), (loss, weighed)] {
+        let mut rows = Array1::zeros(2);
+        loss.forward_rows(input, rows.view_mut()).unwrap();
+        let found = f64::from(rows[0]);
+        assert!(
+            (found / expected - 1.0).abs() < SINGLE,
+            "{found}, not {expected}"
+        );
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::common::random::Random;
 use crate::common::{Options, Problem, largest, list, naive, strategy};
-use ndarray::ArrayD;
+use contrastive::{InfoNceInput, InfoNceLoss, Loss, Similarity, Targets};
+use ndarray::{ArrayD, array};
 use proptest::prelude::*;
 
 /// Relative to the largest of 1, the value and the part's gradient. A central difference with step h is off by h²f'''/6 + ε|f|/h; with h = ∛ε = 6e-6 the
@@ -154,4 +155,25 @@ proptest! {
     fn info_nce_gradient_is_the_slope(problem in strategy::problems(list::info_nce()), seed: u64) {
         check(&problem, seed);
     }
+}
+
+#[test]
+fn sigmoid_gradient_by_log_temperature_and_bias_is_the_formula_s() {
+    // Scores s/τ of 4, −2 and 2, of which the first and the last are positives.
+    let (queries, documents) = (array![[1.0_f64]], array![[2.0], [-1.0], [1.0]]);
+    let (offsets, positives) = (array![0, 2], array![0, 2]);
+    let mut input = InfoNceInput::new(queries.view(), documents.view());
+    input.targets = Targets::Lists {
+        offsets: offsets.view(),
+        documents: positives.view(),
+    };
+    let loss = InfoNceLoss::sigmoid(0.5, 0.0)
+        .unwrap()
+        .with_similarity(Similarity::Dot);
+    let (_, gradient) = loss.value_and_gradient(input).unwrap();
+    let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
+    let by_temperature = 4.0 * sigmoid(-4.0) + 2.0 * sigmoid(-2.0) + 2.0 * sigmoid(-2.0);
+    let by_bias = sigmoid(-2.0) - sigmoid(-4.0) - sigmoid(-2.0);
+    assert!((gradient.log_temperature - by_temperature).abs() < 1e-14);
+    assert!((gradient.bias - by_bias).abs() < 1e-14);
 }

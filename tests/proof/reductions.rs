@@ -1,8 +1,11 @@
 //! What the divisor and the weights do, for every loss.
 
 use crate::common::{Options, Problem, all_zero, largest, list, naive};
-use contrastive::Reduction;
-use ndarray::{Array1, ArrayD, Axis, Slice};
+use contrastive::{
+    CosineEmbeddingInput, CosineEmbeddingLoss, InfoNceInput, InfoNceLoss, Loss, PairLabel,
+    Reduction, TripletMarginInput, TripletMarginLoss,
+};
+use ndarray::{Array1, ArrayD, Axis, Slice, array};
 
 /// Sums of some rows in another order, in f64.
 const ROUNDING: f64 = 1e-13;
@@ -211,4 +214,28 @@ fn empty_batch_sums_to_zero_with_zero_gradient() {
             );
         }
     }
+}
+
+#[test]
+fn weights_that_are_given_to_an_input_count() {
+    // Of the first row the loss is 2, 2 and log(1 + e²), of the second 0, 0 and log(1 + 1); the weights leave the first to count thrice.
+    let (x, y) = (array![[1.0_f64], [1.0]], array![[-1.0], [1.0]]);
+    let (labels, weights) = (Array1::from_elem(2, PairLabel::Match), array![3.0, 0.0]);
+    let input = CosineEmbeddingInput::new(x.view(), y.view(), labels.view());
+    let loss = CosineEmbeddingLoss::new(0.0).unwrap();
+    let loss = loss.with_reduction(Reduction::Sum).unwrap();
+    let value = loss.forward(input.with_weights(weights.view())).unwrap();
+    assert_eq!(value, 6.0);
+
+    let input = TripletMarginInput::new(x.view(), y.view(), x.view());
+    let loss = TripletMarginLoss::new(1e-300).unwrap();
+    let loss = loss.with_reduction(Reduction::Sum).unwrap();
+    let value = loss.forward(input.with_weights(weights.view())).unwrap();
+    assert!((value - 6.0).abs() < ROUNDING);
+
+    let input = InfoNceInput::new(x.view(), y.view());
+    let loss = InfoNceLoss::new(1.0).unwrap();
+    let loss = loss.with_reduction(Reduction::Sum).unwrap();
+    let value = loss.forward(input.with_weights(weights.view())).unwrap();
+    assert!((value - 3.0 * 2_f64.exp().ln_1p()).abs() < ROUNDING);
 }

@@ -39,12 +39,13 @@ fn triplet_margin_reports_active_share_and_mean_distances() {
     let negatives = Array3::from_shape_vec((2, 2, 1), vec![5.0, 1.5, 2.5, 9.0]).unwrap();
     let input =
         TripletMarginInput::with_negatives(anchor.view(), positive.view(), negatives.view());
-    for (swap, active, negative) in [
-        (false, 0.5, 18.0 / 4.0),
-        (true, 0.5, (4.0 + 0.5 + 0.5 + 7.0) / 4.0),
+    for (margin, swap, active, negative) in [
+        (1.0, false, 0.5, 18.0 / 4.0),
+        (5.0, false, 0.75, 18.0 / 4.0),
+        (1.0, true, 0.5, (4.0 + 0.5 + 0.5 + 7.0) / 4.0),
     ] {
         let mut report = TripletMarginReport::default();
-        let loss = TripletMarginLoss::new(1.0).unwrap().with_swap(swap);
+        let loss = TripletMarginLoss::new(margin).unwrap().with_swap(swap);
         let want = Want::value().with_report(&mut report);
         loss.evaluate(input, want, &mut Workspace::new()).unwrap();
         close(report.active, active);
@@ -136,6 +137,54 @@ fn info_nce_means_the_similarities_of_candidates_that_are_neither_positives_nor_
 }
 
 /// f32 scores of one candidate come from a product and, for positives, from f64; equal documents must still tie.
+#[test]
+fn info_nce_reports_the_probability_of_several_positives() {
+    // Scores log 1, log 2 and log 3, of which the first and the last are positives.
+    let (queries, scores) = (array![[1.0_f64]], [1.0_f64, 2.0, 3.0].map(f64::ln));
+    let documents = Array2::from_shape_vec((3, 1), scores.to_vec()).unwrap();
+    let (offsets, positives) = (array![0, 2], array![0, 2]);
+    let mut input = InfoNceInput::new(queries.view(), documents.view());
+    input.targets = Targets::Lists {
+        offsets: offsets.view(),
+        documents: positives.view(),
+    };
+    let loss = InfoNceLoss::new(1.0).unwrap();
+    let apart = loss.with_several_positives(SeveralPositives::Apart);
+    let sigmoid = InfoNceLoss::sigmoid(1.0, 0.0).unwrap();
+    for (loss, probability) in [
+        (loss, (1.0 + 3.0) / 6.0),
+        (apart, (1.0 / (1.0 + 2.0) + 3.0 / (3.0 + 2.0)) / 2.0),
+        (sigmoid, (1.0 / 2.0 + 3.0 / 4.0) / 2.0),
+    ] {
+        let loss = loss.with_similarity(contrastive::Similarity::Dot);
+        let mut report = InfoNceReport::default();
+        let want = Want::value().with_report(&mut report);
+        loss.evaluate(input, want, &mut Workspace::new()).unwrap();
+        close(report.positive_probability, probability);
+        // The better of the two counts.
+        assert_eq!((report.accuracy, report.reciprocal_rank), (1.0, 1.0));
+    }
+}
+
+#[test]
+fn active_share_is_that_of_all_rows_of_a_batch_of_many_blocks() {
+    let n = 40_000;
+    let x = Array2::<f64>::ones((n, 1));
+    let y = Array2::from_shape_fn((n, 1), |(row, _)| if row % 4 == 0 { -1.0 } else { 1.0 });
+    let labels = ndarray::Array1::from_elem(n, PairLabel::Match);
+    let mut report = CosineEmbeddingReport::default();
+    let want = Want::value().with_report(&mut report);
+    CosineEmbeddingLoss::new(0.0)
+        .unwrap()
+        .evaluate(
+            CosineEmbeddingInput::new(x.view(), y.view(), labels.view()),
+            want,
+            &mut Workspace::new(),
+        )
+        .unwrap();
+    assert_eq!((report.active, report.match_cosine), (0.25, 0.5));
+}
+
 #[test]
 fn copies_of_the_positive_do_not_cost_accuracy() {
     let mut random = crate::common::random::Random::new(7);

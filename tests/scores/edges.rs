@@ -90,6 +90,7 @@ fn rows_without_a_positive_are_counted_and_not_divided_by() {
             .unwrap();
         close(value, one / z);
         assert_eq!((report.without_positive, report.accuracy), (1, 1.0));
+        assert_eq!(report.reciprocal_rank, 1.0);
         let weighted = loss
             .forward(
                 input(&scores)
@@ -314,6 +315,56 @@ fn softmax_reports_ranks_probabilities_and_what_was_left_out() {
     close(report.positive_probability, (first + second) / 2.0);
 }
 
+#[test]
+fn softmax_reports_the_mean_probability_of_several_positives() {
+    // Exponentials 1, 2 and 3, of which the first and the last are positives.
+    let scores = array![[1.0_f64.ln(), 2.0_f64.ln(), 3.0_f64.ln()]];
+    let (offsets, indices) = (array![0, 2], array![0, 2]);
+    let positives = Positives::Lists {
+        offsets: offsets.view(),
+        indices: indices.view(),
+    };
+    for (several, sum) in [
+        (SeveralPositives::Together, 1.0 / 6.0 + 3.0 / 6.0),
+        (SeveralPositives::Apart, 1.0 / 3.0 + 3.0 / 5.0),
+    ] {
+        let mut report = SoftmaxCrossEntropyReport::default();
+        let want = Want::value().with_report(&mut report);
+        softmax(1.0)
+            .with_several_positives(several)
+            .evaluate(
+                input(&scores).with_positives(positives),
+                want,
+                &mut Workspace::new(),
+            )
+            .unwrap();
+        close(report.positive_probability, sum / 2.0);
+    }
+}
+
+#[test]
+fn positive_of_minus_infinity_among_others_costs_infinity_and_the_gradient_is_that_of_the_rest() {
+    let scores = array![[-INF, 0.0, 0.0]];
+    let (offsets, indices) = (array![0, 2], array![0, 1]);
+    let positives = Positives::Lists {
+        offsets: offsets.view(),
+        indices: indices.view(),
+    };
+    let together = softmax(1.0).with_several_positives(SeveralPositives::Together);
+    let (value, gradient) = together
+        .value_and_gradient(input(&scores).with_positives(positives))
+        .unwrap();
+    assert_eq!(value, INF);
+    // p − 1/2 of the positives, p of the other.
+    assert_eq!(gradient.scores, array![[-0.5, 0.0, 0.5]]);
+
+    let scores = array![[-INF, -INF]];
+    let (value, gradient) = together
+        .value_and_gradient(input(&scores).with_positives(positives))
+        .unwrap();
+    assert_eq!((value, gradient.scores), (INF, array![[-0.5, -0.5]]));
+}
+
 fn distilled(student: &Array2<f64>, teacher: &Array2<f64>) -> (f64, Array2<f64>) {
     let input = DistillationInput::new(student.view(), teacher.view());
     let (value, gradient) = DistillationLoss::new(1.0)
@@ -321,6 +372,15 @@ fn distilled(student: &Array2<f64>, teacher: &Array2<f64>) -> (f64, Array2<f64>)
         .value_and_gradient(input)
         .unwrap();
     (value, gradient.student)
+}
+
+#[test]
+fn student_without_any_of_the_teacher_s_candidates_diverges_infinitely() {
+    let (student, teacher) = (array![[-INF, -INF]], array![[0.0, 3.0_f64.ln()]]);
+    let (value, gradient) = distilled(&student, &teacher);
+    assert_eq!(value, INF);
+    close(gradient[[0, 0]], -0.25);
+    close(gradient[[0, 1]], -0.75);
 }
 
 #[test]
@@ -335,6 +395,9 @@ fn divergence_keeps_its_digits_when_the_student_is_near_the_teacher() {
             (value / exact - 1.0).abs() < 1e-12,
             "{off}: {value} {exact}"
         );
+        // What both leave out costs no digits.
+        let (masked, _) = distilled(&array![[off, 0.0, -INF]], &array![[0.0, 0.0, -INF]]);
+        assert!((masked / exact - 1.0).abs() < 1e-12, "{off}: {masked}");
         let slope = (off / 2.0).tanh() / 2.0;
         assert!(
             (gradient[[0, 0]] / slope - 1.0).abs() < 1e-12,
