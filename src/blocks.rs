@@ -52,6 +52,12 @@ impl<T: Split> Split for Option<T> {
     }
 }
 
+impl<T: Split> Split for Vec<T> {
+    fn split(self, unit: usize) -> (Self, Self) {
+        self.into_iter().map(|inner| inner.split(unit)).unzip()
+    }
+}
+
 impl<T: Split, U: Split> Split for (T, U) {
     fn split(self, unit: usize) -> (Self, Self) {
         let ((t0, t1), (u0, u1)) = (self.0.split(unit), self.1.split(unit));

@@ -12,8 +12,8 @@ use crate::workspace::Workspace;
 use crate::{AngleLoss, BatchContrastiveLoss, CoSentLoss, ContrastiveLoss, CosineSimilarityLoss};
 use crate::{
     BatchTripletLoss, CosineEmbeddingLoss, Csr, DenseScores, DistillationLoss, InfoNceChunk,
-    InfoNceGradient, InfoNceLoss, InfoNceStates, M3Loss, MarginMseLoss, MaxSim, Sides,
-    SoftmaxCrossEntropyLoss, SparseDot, Tokens, TripletMarginLoss,
+    InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceStates, M3Loss, MarginMseLoss, MaxSim,
+    Sides, SoftmaxCrossEntropyLoss, SparseDot, Tokens, TripletMarginLoss,
 };
 use crate::{HardNegativeInput, HardNegativeMiner, HardNegatives};
 use crate::{
@@ -86,6 +86,13 @@ compiled! {
     loss batch_contrastive: BatchContrastiveLoss<&dyn Distance<Self>>, pairs::batch_contrastive;
     loss cosent: CoSentLoss<&dyn Distance<Self>>, pairs::cosent;
     loss angle: AngleLoss, pairs::angle;
+    fn info_nce_prefixes(
+        loss: &InfoNceLoss,
+        input: &InfoNceInput<'_, Self>,
+        prefixes: &[info_nce::Prefix<'_, Self>],
+        want: &mut Wanted<'_, '_, InfoNceLoss, Self>,
+        workspace: &mut Workspace<Self>
+    ) -> Result<Option<Self>, Error> = info_nce::evaluate_prefixes;
     fn info_nce_observe(
         loss: &InfoNceLoss,
         chunk: InfoNceChunk<'_, Self>,

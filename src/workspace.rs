@@ -28,6 +28,8 @@ use crate::scalar::Scalar;
 pub struct Workspace<A> {
     limit: usize,
     pub(crate) scores: Buffer<A>,
+    /// For passes that keep several matrices of scores: what each has for itself. Their scores are within this workspace's limit.
+    parts: Vec<Workspace<A>>,
     /// For what stands for the queries: they themselves, and their positives.
     pub(crate) packed: [Buffer<A>; 2],
     pub(crate) guide: [Buffer<A>; 2],
@@ -46,6 +48,7 @@ impl<A: Scalar> Workspace<A> {
         Self {
             limit: Self::DEFAULT_LIMIT,
             scores: Buffer::default(),
+            parts: Vec::new(),
             packed: Default::default(),
             guide: Default::default(),
             panels: Default::default(),
@@ -70,6 +73,24 @@ impl<A: Scalar> Workspace<A> {
             limit: bytes,
             ..Self::new()
         })
+    }
+
+    /// A workspace for each of several matrices of scores, to be [put back](Self::keep_parts).
+    pub(crate) fn take_parts(&mut self, count: usize) -> Vec<Self> {
+        self.scores = Buffer::default();
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.resize_with(count, Self::new);
+        parts
+    }
+
+    /// Keeps parts for the next time.
+    pub(crate) fn keep_parts(&mut self, parts: Vec<Self>) {
+        self.parts = parts;
+    }
+
+    /// Gives back what the parts hold, so that one matrix has the limit to itself.
+    pub(crate) fn drop_parts(&mut self) {
+        self.parts.clear();
     }
 
     /// How many bytes of scores are held at a time.

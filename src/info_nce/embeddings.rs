@@ -180,6 +180,11 @@ impl<'a, A: Scalar> Embeddings<'a, A> {
         1.0 / reach..reach
     }
 
+    /// Whether the caller's rows are multiplied with as they are.
+    pub(super) fn are_in_place(&self) -> bool {
+        self.copy.is_none()
+    }
+
     /// The rows to multiply with.
     pub(super) fn rows(&self) -> ArrayView2<'_, A> {
         self.copy.as_ref().map_or(self.original, |copy| copy.view())

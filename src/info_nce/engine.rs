@@ -98,7 +98,7 @@ pub(super) fn evaluate<A: Scalar>(
             .zip(&losses)
             .for_each(|(row, &loss)| *row = A::narrow(loss));
     }
-    let scale = known.unwrap_or_else(|| reciprocal_or_zero(engine.active_weight(&losses)));
+    let scale = known.unwrap_or_else(|| engine.per_active_weight(&losses));
     let rest = if known.is_some() {
         1.0
     } else {
@@ -111,17 +111,12 @@ pub(super) fn evaluate<A: Scalar>(
         *report = engine.report(&losses);
     }
     if let Some(log_temperature) = log_temperature {
-        let slope = |query: &Query| -(query.settled.slope + query.column.slope);
-        *log_temperature = A::narrow(engine.weighted(slope) * rest);
+        *log_temperature = A::narrow(engine.weighted(Query::by_log_temperature) * rest);
     }
     if let Some(bias) = bias {
         *bias = A::narrow(engine.weighted(|query| query.tilt) * rest);
     }
-    let value = A::narrow(if scale == 0.0 {
-        0.0
-    } else {
-        engine.weighted_sum(&losses) * scale
-    });
+    let value = engine.value(&losses, scale);
     drop(sinks);
     if let Some(negatives) = negatives {
         negatives.finish();
@@ -309,7 +304,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
 
     // ---- settle
 
-    fn settle(&mut self, queries: &Range<usize>, sinks: &mut Sinks<'_, A>) {
+    pub(super) fn settle(&mut self, queries: &Range<usize>, sinks: &mut Sinks<'_, A>) {
         let views = if self.lists_candidates() {
             sinks.listed(queries, self.listed.own.map(|own| own.starts))
         } else {
@@ -362,14 +357,23 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
         .value()
     }
 
-    fn active_weight(&self, losses: &[f64]) -> f64 {
+    /// The value of the loss, with what its sum over the rows is multiplied by.
+    pub(super) fn value(&self, losses: &[f64], scale: f64) -> A {
+        A::narrow(if scale == 0.0 {
+            0.0
+        } else {
+            self.weighted_sum(losses) * scale
+        })
+    }
+
+    /// 1 over the weight of the rows whose loss is not zero.
+    pub(super) fn per_active_weight(&self, losses: &[f64]) -> f64 {
         let active = losses
             .iter()
             .zip(self.weights())
             .filter(|&(&loss, _)| loss != 0.0);
-        active
-            .fold(Sum::default(), |sum, (_, weight)| sum.plus(weight))
-            .value()
+        let sum = active.fold(Sum::default(), |sum, (_, weight)| sum.plus(weight));
+        reciprocal_or_zero(sum.value())
     }
 
     /// The sum of something over the queries, each times its weight and the engine's scale.
@@ -384,7 +388,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
             .value()
     }
 
-    fn report(&self, losses: &[f64]) -> InfoNceReport {
+    pub(super) fn report(&self, losses: &[f64]) -> InfoNceReport {
         let ranked = || self.queries.iter().filter(|query| query.has_positive);
         let n = ranked().count() as f64;
         let mean = |of: fn(&Query) -> f64| ranked().map(of).sum::<f64>() / n;

@@ -73,6 +73,15 @@ impl<A: Scalar> Lanes<A> {
     }
 }
 
+impl<A: Scalar> Lanes<A> {
+    /// The lanes of a panel that do not take part, counted from its first.
+    pub(super) fn idle_in(&self, panel: usize) -> Vec<usize> {
+        let range = panel * A::PANEL..(panel + 1) * A::PANEL;
+        let idle = self.idle.iter().filter(|lane| range.contains(lane));
+        idle.map(|lane| lane - range.start).collect()
+    }
+}
+
 /// What is subtracted from a query's scores: their maximum rounded up. What the rounding does to the exponentials is undone by a factor. A rounding
 /// of more than this means that scores of such size tell nothing apart, and undoing it would overflow.
 fn shift_and_rounding<A: Scalar>(query: &Query) -> (A, f64) {

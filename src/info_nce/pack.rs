@@ -241,11 +241,11 @@ impl<A: Scalar> Kernel for AddTurned<'_, '_, '_, A> {
 }
 
 /// outer·(g + along·x)
-struct Projected<'r, A, I: Isa> {
-    gradient: Groups<'r, A>,
-    row: Groups<'r, A>,
-    outer: I::Wide,
-    along: I::Wide,
+pub(super) struct Projected<'r, A, I: Isa> {
+    pub(super) gradient: Groups<'r, A>,
+    pub(super) row: Groups<'r, A>,
+    pub(super) outer: I::Wide,
+    pub(super) along: I::Wide,
 }
 
 impl<A: Scalar, I: Isa> Columns<I, 1> for Projected<'_, A, I> {
@@ -258,7 +258,7 @@ impl<A: Scalar, I: Isa> Columns<I, 1> for Projected<'_, A, I> {
 
 /// Turns a panel `[dim][lane]` into rows `[lane][dim]`, the first `rows` of them.
 #[inline(always)]
-fn turn<A: Scalar>(panel: &[A], turned: &mut [A], rows: usize) {
+pub(super) fn turn<A: Scalar>(panel: &[A], turned: &mut [A], rows: usize) {
     let dim = panel.len() / A::PANEL;
     let whole = dim - dim % SQUARE;
     for start in (0..whole).step_by(SQUARE) {

@@ -51,6 +51,11 @@ impl Query {
         column_positive: 0.0,
     };
 
+    /// ∂ℓ/∂log τ
+    pub(super) fn by_log_temperature(&self) -> f64 {
+        -(self.settled.slope + self.column.slope)
+    }
+
     /// Lets in what was seen of other documents.
     pub(super) fn merge(&mut self, other: &Self) {
         if other.has_positive {

@@ -59,6 +59,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
         );
         let count = slab.len() * panels;
         let guide_dim = self.guides.as_ref().map_or(0, |guides| guides.dim());
+        workspace.drop_parts();
         let packed = workspace.packed.each_mut();
         let packed = packed.map(|buffer| &*buffer.take(panels * dim * A::PANEL));
         let guide = workspace.guide.each_mut();
@@ -111,10 +112,22 @@ impl<A: Scalar> Engine<'_, '_, A> {
         tile: &mut [A],
         max: &mut [A],
     ) {
+        let rows = self.matrices.of(block.right).embeddings.rows();
+        let rows = rows.slice(s![chunk.rows.clone(), ..]);
+        inner_products(rows, &(0..self.dim()), packed, tile);
+        self.scale_tile(block, queries, chunk, tile, max);
+    }
+
+    /// Turns inner products with the normalised queries into scores.
+    pub(super) fn scale_tile(
+        &self,
+        block: &Block<A>,
+        queries: Range<usize>,
+        chunk: &Chunk,
+        tile: &mut [A],
+        max: &mut [A],
+    ) {
         let matrix = self.matrices.of(block.right);
-        let tile = &mut tile[..chunk.rows.len() * A::PANEL];
-        let rows = matrix.embeddings.rows();
-        inner_products(rows.slice(s![chunk.rows.clone(), ..]), packed, tile);
         let mut mine = Vec::new();
         self.mine_in(chunk, &queries, |row, lane, _| mine.push((row, lane)));
         let mut by_lane = [A::zero(); 32];
@@ -128,7 +141,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
                 .for_each(|(to, row)| *to = left.offsets[row]);
         }
         dispatch(Scale {
-            tile,
+            tile: &mut tile[..chunk.rows.len() * A::PANEL],
             factors: &matrix.factors[chunk.rows.clone()],
             offsets: matrix
                 .offsets
@@ -170,7 +183,9 @@ impl<A: Scalar> Engine<'_, '_, A> {
                         let embeddings = guides.of(block.right);
                         products.resize(rows.len() * A::PANEL, A::zero());
                         let documents = embeddings.rows();
-                        inner_products(documents.slice(s![rows.clone(), ..]), guide, &mut products);
+                        let documents = documents.slice(s![rows.clone(), ..]);
+                        let all = 0..documents.ncols();
+                        inner_products(documents, &all, guide, &mut products);
                         Compared::Guide(&products, &embeddings.factors[rows.clone()])
                     }
                     _ => Compared::Own,
@@ -259,17 +274,23 @@ fn pack_transposed<A: Scalar>(left: &Embeddings<'_, A>, rows: &[usize], packed: 
     );
 }
 
-/// Documents times a panel of queries. Long products in pieces: the partial sums stay small, and with them their rounding errors.
-fn inner_products<A: Scalar>(documents: ArrayView2<'_, A>, packed: &[A], tile: &mut [A]) {
-    let dim = documents.ncols();
-    if dim == 0 {
+/// Documents times a panel of queries, over some columns: the first ones, or more to add to what they gave. Long products in pieces: the partial
+/// sums stay small, and with them their rounding errors.
+pub(super) fn inner_products<A: Scalar>(
+    documents: ArrayView2<'_, A>,
+    columns: &Range<usize>,
+    packed: &[A],
+    tile: &mut [A],
+) {
+    let rows = documents.nrows();
+    let tile = &mut tile[..rows * A::PANEL];
+    if columns.end == 0 {
         tile.fill(A::zero());
     }
-    for start in (0..dim).step_by(DEPTH) {
-        let depth = start..dim.min(start + DEPTH);
+    for start in columns.clone().step_by(DEPTH) {
+        let depth = start..columns.end.min(start + DEPTH);
         let write = if start == 0 { Write::Set } else { Write::Add };
         let panel = &packed[start * A::PANEL..];
-        let rows = documents.nrows();
         product(
             documents.slice(s![.., depth]),
             panel,

@@ -192,11 +192,9 @@ pub(super) struct Columns<'a, A> {
     pub(super) undo: Option<Undo<'a, A>>,
 }
 
-/// From scores to the gradient by the inner products.
-pub(super) struct Weigh<'a, A> {
-    pub(super) tile: &'a mut [A],
-    /// The document's factor over τ.
-    pub(super) factors: &'a [A],
+/// What turns scores into weights: the gradient by the scores.
+#[derive(Clone, Copy)]
+pub(super) struct Softmaxes<'a, A> {
     /// What is subtracted from the scores of each lane.
     pub(super) shifts: &'a [A],
     /// What the exponentials of each lane are multiplied with.
@@ -206,10 +204,61 @@ pub(super) struct Weigh<'a, A> {
     pub(super) columns: Option<Columns<'a, A>>,
     /// With a bias, a weight is the logistic function of score and bias, and not the exponential of the score.
     pub(super) sigmoid: Option<A>,
-    /// (row, lane, value) of the positives in this tile.
-    pub(super) positives: &'a [(usize, usize, f64)],
     /// What is taken off the candidates of each lane that are not left out.
     pub(super) offsets: Option<&'a [A]>,
+}
+
+impl<A: Scalar> Softmaxes<'_, A> {
+    /// The weights of the scores of a document, times a factor.
+    #[inline(always)]
+    pub(super) fn weigh<I: Isa>(&self, document: usize, row: &mut [A], factor: A) {
+        let (shifts, weights) = (&self.shifts[..A::PANEL], &self.weights[..A::PANEL]);
+        let none = A::zero();
+        let nothing = [none; 32];
+        let offsets = &self.offsets.unwrap_or(&nothing)[..A::PANEL];
+        match self.columns {
+            None if self.sigmoid.is_some() => {
+                let bias = self.sigmoid.unwrap_or_default();
+                row.iter_mut()
+                    .for_each(|z| *z = logistic::<A, I>(*z + bias) * factor);
+            }
+            None if !self.row_weights => {
+                for (z, &shift) in row.iter_mut().zip(shifts) {
+                    *z = exp::<A, I>(*z - shift) * factor;
+                }
+            }
+            None => {
+                let lanes = shifts.iter().zip(weights).zip(offsets);
+                for (z, ((&shift, &weight), &offset)) in row.iter_mut().zip(lanes) {
+                    let offset = if *z == A::neg_infinity() {
+                        none
+                    } else {
+                        offset
+                    };
+                    *z = (exp::<A, I>(*z - shift) * weight - offset) * factor;
+                }
+            }
+            Some(columns) => {
+                let (down, share) = (columns.shifts[document], columns.weights[document]);
+                let undo = Undo::of_row(columns.undo, document);
+                for (z, (&shift, &weight)) in row.iter_mut().zip(shifts.iter().zip(weights)) {
+                    let u = undo.of(*z);
+                    let both = exp::<A, I>(*z - shift) * weight + exp::<A, I>(u - down) * share;
+                    *z = both * factor;
+                }
+            }
+        }
+    }
+}
+
+/// From scores to the gradient by the inner products.
+pub(super) struct Weigh<'a, A> {
+    pub(super) tile: &'a mut [A],
+    /// The document's factor over τ.
+    pub(super) factors: &'a [A],
+    pub(super) softmaxes: Softmaxes<'a, A>,
+    /// (row, lane, value) of the positives in this tile.
+    pub(super) positives: &'a [(usize, usize, f64)],
     /// Lanes that become zero.
     pub(super) idle: &'a [usize],
 }
@@ -219,48 +268,9 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let (shifts, weights) = (&self.shifts[..A::PANEL], &self.weights[..A::PANEL]);
-        let none = A::zero();
-        let nothing = [none; 32];
-        let offsets = &self.offsets.unwrap_or(&nothing)[..A::PANEL];
-        for (document, (row, &factor)) in self
-            .tile
-            .chunks_exact_mut(A::PANEL)
-            .zip(self.factors)
-            .enumerate()
-        {
-            match self.columns {
-                None if self.sigmoid.is_some() => {
-                    let bias = self.sigmoid.unwrap_or_default();
-                    row.iter_mut()
-                        .for_each(|z| *z = logistic::<A, I>(*z + bias) * factor);
-                }
-                None if !self.row_weights => {
-                    for (z, &shift) in row.iter_mut().zip(shifts) {
-                        *z = exp::<A, I>(*z - shift) * factor;
-                    }
-                }
-                None => {
-                    let lanes = shifts.iter().zip(weights).zip(offsets);
-                    for (z, ((&shift, &weight), &offset)) in row.iter_mut().zip(lanes) {
-                        let offset = if *z == A::neg_infinity() {
-                            none
-                        } else {
-                            offset
-                        };
-                        *z = (exp::<A, I>(*z - shift) * weight - offset) * factor;
-                    }
-                }
-                Some(columns) => {
-                    let (down, share) = (columns.shifts[document], columns.weights[document]);
-                    let undo = Undo::of_row(columns.undo, document);
-                    for (z, (&shift, &weight)) in row.iter_mut().zip(shifts.iter().zip(weights)) {
-                        let u = undo.of(*z);
-                        let both = exp::<A, I>(*z - shift) * weight + exp::<A, I>(u - down) * share;
-                        *z = both * factor;
-                    }
-                }
-            }
+        let rows = self.tile.chunks_exact_mut(A::PANEL).zip(self.factors);
+        for (document, (row, &factor)) in rows.enumerate() {
+            self.softmaxes.weigh::<I>(document, row, factor);
         }
         for &(row, lane, value) in self.positives {
             self.tile[row * A::PANEL + lane] = A::narrow(value * self.factors[row].wide());

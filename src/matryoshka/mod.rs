@@ -1,12 +1,10 @@
 //! Matryoshka: a loss over several prefixes of the same embeddings.
 
+mod each;
 mod nested;
 
-use ndarray::{ArrayViewMutD, Axis};
-
-use crate::blocks::{Threads, for_each};
 use crate::error::{Error, check};
-use crate::loss::{Loss, OwnedGradient, Want};
+use crate::loss::{Loss, Want};
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
@@ -101,49 +99,10 @@ impl<A: Scalar, L: Nested<A>> Loss<A> for Matryoshka<L> {
         let dim = check_columns(&L::shapes(&input))?;
         let expected = "lengths of prefixes that the embeddings have";
         check("dims", expected, longest as f64, longest <= dim)?;
-        let Want {
-            gradient,
-            rows,
-            report,
-        } = want;
-        let mut gradient = gradient.map(L::arrays);
-        if let Some(views) = &gradient {
-            let mut own = L::OwnedGradient::zeros(input);
-            for (own, view) in L::arrays(own.view_mut()).iter().zip(views) {
-                if let Some(view) = view {
-                    let shape = own.as_ref().map_or(&[][..], |own| own.shape());
-                    check_shape("gradient", shape, view.shape())?;
-                }
-            }
-        }
-        let n = rows.as_ref().map_or(0, |rows| rows.len());
-        let mut row_sums = ndarray::Array1::<A>::zeros(n);
-        let (mut value, mut report) = (0.0, report);
-        // The longest first: it refuses whatever any would.
-        for (&dim, &weight) in self.dims.iter().zip(&self.weights).rev() {
-            let input = L::prefix(input, dim);
-            let mut own = gradient.is_some().then(|| L::OwnedGradient::zeros(input));
-            let mut own_rows = rows.as_ref().map(|_| ndarray::Array1::<A>::zeros(n));
-            let want = Want {
-                gradient: own.as_mut().map(|own| own.view_mut()),
-                rows: own_rows.as_mut().map(|rows| rows.view_mut()),
-                report: report.take(),
-            };
-            value += weight * self.loss.evaluate(input, want, workspace)?.wide();
-            if let Some(own_rows) = own_rows {
-                row_sums.zip_mut_with(&own_rows, |sum, &x| {
-                    *sum = A::narrow(sum.wide() + weight * x.wide());
-                });
-            }
-            if let (Some(views), Some(own)) = (&mut gradient, &mut own) {
-                let first = dim == longest;
-                add(views, L::arrays(own.view_mut()), weight, first);
-            }
-        }
-        if let Some(mut rows) = rows {
-            rows.assign(&row_sums);
-        }
-        Ok(A::narrow(value))
+        let prefixes = self.dims.iter().copied().zip(self.weights.iter().copied());
+        let prefixes: Vec<(usize, f64)> = prefixes.collect();
+        self.loss
+            .evaluate_prefixes(&prefixes, input, want, workspace)
     }
 }
 
@@ -159,39 +118,4 @@ fn check_columns(shapes: &[(&'static str, &[usize])]) -> Result<usize, Error> {
         check_shape(name, &expected, found)?;
     }
     Ok(dim)
-}
-
-/// Adds a multiple of the gradient of a prefix; the first one replaces what was there.
-fn add<A: Scalar>(
-    to: &mut [Option<ArrayViewMutD<'_, A>>],
-    from: Vec<Option<ArrayViewMutD<'_, A>>>,
-    weight: f64,
-    first: bool,
-) {
-    /// Rows that are added by one thread at a time.
-    const ROWS: usize = 64;
-    let add = |mut to: ArrayViewMutD<'_, A>, from: ArrayViewMutD<'_, A>| {
-        to.zip_mut_with(&from, |to, &x| {
-            let before = if first { 0.0 } else { to.wide() };
-            *to = A::narrow(before + weight * x.wide());
-        });
-    };
-    for (to, from) in to.iter_mut().zip(from) {
-        let (Some(to), Some(from)) = (to, from) else {
-            continue;
-        };
-        let Some(axis) = to.ndim().checked_sub(1) else {
-            add(to.view_mut(), from);
-            continue;
-        };
-        let (within, mut beyond) = to.view_mut().split_at(Axis(axis), from.len_of(Axis(axis)));
-        if first {
-            beyond.fill(A::zero());
-        }
-        let threads = Threads::for_nanoseconds(from.len() as f64);
-        let rows = from.len_of(Axis(0));
-        for_each(threads, rows, ROWS, (within, from), &|_, _, (to, from)| {
-            add(to, from);
-        });
-    }
 }

@@ -2,18 +2,21 @@
 
 use ndarray::{ArrayView, ArrayViewMut, ArrayViewMutD, Axis, Dimension, Ix0, RemoveAxis, Slice};
 
+use super::each::evaluate_each;
 use crate::batch_triplet::{BatchTripletInput, BatchTripletLoss, TripletCandidates};
 use crate::cosine_embedding::{CosineEmbeddingInput, CosineEmbeddingLoss};
 use crate::distance::Distance;
+use crate::error::Error;
 use crate::info_nce::{InfoNceInput, InfoNceLoss};
 use crate::label::PairLabel;
-use crate::loss::Loss;
+use crate::loss::{Loss, Want};
 use crate::pairs::{
     AngleLoss, BatchContrastiveInput, BatchContrastiveLoss, CoSentLoss, ContrastiveLoss,
     CosineSimilarityLoss, PairInput,
 };
 use crate::scalar::Scalar;
 use crate::triplet_margin::{TripletMarginInput, TripletMarginLoss};
+use crate::workspace::Workspace;
 
 /// A loss of embeddings that can be cut short.
 pub trait Nested<A: Scalar>: Loss<A, OwnedGradient: 'static> {
@@ -23,6 +26,24 @@ pub trait Nested<A: Scalar>: Loss<A, OwnedGradient: 'static> {
     fn prefix<'a>(input: Self::Input<'a>, dim: usize) -> Self::Input<'a>;
     /// The views of a gradient, in a fixed order; columns of embeddings are their last axis, and numbers have no axes.
     fn arrays<'g>(gradient: Self::Gradient<'g>) -> Vec<Option<ArrayViewMutD<'g, A>>>;
+
+    /// The sum of the loss over prefixes, each of a length and with a weight, which get longer and fit the input: the gradient reaches all columns of
+    /// the input, the report is that of the longest. By default a pass for each; a loss that shares work between prefixes does it here.
+    ///
+    /// # Errors
+    /// As for [`evaluate`](Loss::evaluate).
+    fn evaluate_prefixes(
+        &self,
+        prefixes: &[(usize, f64)],
+        input: Self::Input<'_>,
+        want: Want<'_, A, Self::Gradient<'_>, Self::Report>,
+        workspace: &mut Workspace<A>,
+    ) -> Result<A, Error>
+    where
+        Self: Sized,
+    {
+        evaluate_each(self, prefixes, input, want, workspace)
+    }
 }
 
 type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
@@ -123,6 +144,22 @@ impl<A: Scalar> Nested<A> for InfoNceLoss {
             gradient.log_temperature.map(number),
             gradient.bias.map(number),
         ]
+    }
+
+    /// Prefixes share their products, if the queries compete for documents and a pool by no rules.
+    fn evaluate_prefixes(
+        &self,
+        prefixes: &[(usize, f64)],
+        input: Input<'_, Self, A>,
+        mut want: Want<'_, A, Gradient<'_, Self, A>, Self::Report>,
+        workspace: &mut Workspace<A>,
+    ) -> Result<A, Error> {
+        let cut = |&(dim, weight): &(usize, f64)| (<Self as Nested<A>>::prefix(input, dim), weight);
+        let inputs: Vec<_> = prefixes.iter().map(cut).collect();
+        match A::info_nce_prefixes(self, &input, &inputs, &mut want, workspace)? {
+            Some(value) => Ok(value),
+            None => evaluate_each(self, prefixes, input, want, workspace),
+        }
     }
 }
 

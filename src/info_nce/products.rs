@@ -1,0 +1,206 @@
+//! The two products that carry the weights of scores to the gradients of both of their sides.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView3, ArrayViewMut2, ShapeBuilder, s};
+
+use super::block::Left;
+use super::engine::Engine;
+use super::score::panel_view;
+use super::sinks::Sinks;
+use crate::blocks::{Units, for_each};
+use crate::gemm::{Write, product, segmented_product};
+use crate::scalar::Scalar;
+use crate::workspace::Buffer;
+
+/// The weights of a slab of scores that make some columns of the gradients. The parts of a pass follow each other.
+pub(super) struct Part<'t, A> {
+    pub(super) columns: Range<usize>,
+    pub(super) tiles: &'t [A],
+}
+
+impl<'t, A> Part<'t, A> {
+    /// The one that makes a column.
+    fn of<'p>(parts: &'p [Self], column: usize) -> &'p Self {
+        let at = parts.partition_point(|part| part.columns.end <= column);
+        &parts[at]
+    }
+}
+
+/// Columns in panels, none of which reaches over an end.
+pub(super) fn column_panels<A: Scalar>(ends: &[usize]) -> Vec<Range<usize>> {
+    let (mut panels, mut start) = (Vec::new(), 0);
+    for &end in ends {
+        let starts = (start..end).step_by(A::PANEL);
+        panels.extend(starts.map(|start| start..end.min(start + A::PANEL)));
+        start = end;
+    }
+    panels
+}
+
+impl<A: Scalar> Engine<'_, '_, A> {
+    /// Numbers in the tiles of a slab.
+    pub(super) fn numbers(&self, queries: &Range<usize>, slab: &Range<usize>) -> usize {
+        slab.len() * queries.len().div_ceil(A::PANEL) * self.layout.tile::<A>()
+    }
+
+    /// Carries the weights of a slab to the gradients of both sides.
+    #[expect(clippy::too_many_arguments, reason = "the products of a pass")]
+    pub(super) fn add_products(
+        &self,
+        queries: &Range<usize>,
+        slab: &Range<usize>,
+        parts: &[Part<'_, A>],
+        panels: &[Range<usize>],
+        packed: &mut [Buffer<A>; 2],
+        turned: &mut [Buffer<A>; 2],
+        sinks: &mut Sinks<'_, A>,
+    ) {
+        let width = queries.len().div_ceil(A::PANEL) * A::PANEL;
+        for left in self.lefts() {
+            if sinks.wants(left.side()) {
+                let turned = turned[left as usize].take(width * self.dim());
+                self.add_to_left(left, queries, slab, parts, turned);
+            }
+        }
+        self.add_to_right(queries, slab, parts, panels, packed, sinks);
+    }
+
+    /// Adds scoresᵀ · rows of the right side to the gradient of the left side, `[panel][dim][lane]`.
+    fn add_to_left(
+        &self,
+        left: Left,
+        queries: &Range<usize>,
+        slab: &Range<usize>,
+        parts: &[Part<'_, A>],
+        turned: &mut [A],
+    ) {
+        const DIMS: usize = 192;
+        let (dim, panels, tile) = (
+            self.dim(),
+            queries.len().div_ceil(A::PANEL),
+            self.layout.tile::<A>(),
+        );
+        let out = Units {
+            slice: turned,
+            len: A::PANEL,
+        };
+        let chunks = self.layout.chunks[slab.clone()].iter().enumerate();
+        let chunks: Vec<_> = chunks
+            .filter(|(_, chunk)| self.blocks[chunk.block].left == left)
+            .collect();
+        // The chunks of a side follow each other.
+        let Some(first_chunk) = self
+            .layout
+            .chunks
+            .iter()
+            .position(|chunk| self.blocks[chunk.block].left == left)
+        else {
+            return;
+        };
+        for_each(
+            self.product_threads(queries, slab),
+            panels * dim,
+            DIMS,
+            out,
+            &|first, count, out: Units<A>| {
+                let mut rest = out.slice;
+                let mut row = first;
+                while row < first + count {
+                    let (panel, from) = (row / dim, row % dim);
+                    let part = Part::of(parts, from);
+                    let to = part.columns.end.min(from + first + count - row);
+                    let (piece, others) = rest.split_at_mut((to - from) * A::PANEL);
+                    rest = others;
+                    row += to - from;
+                    for &(index, chunk) in &chunks {
+                        let rows = self
+                            .matrices
+                            .of(self.blocks[chunk.block].right)
+                            .embeddings
+                            .rows();
+                        let rows = rows.slice_move(s![chunk.rows.clone(), from..to]);
+                        let scores = &part.tiles[(index * panels + panel) * tile..]
+                            [..chunk.rows.len() * A::PANEL];
+                        let write = if slab.start + index == first_chunk {
+                            Write::Set
+                        } else {
+                            Write::Add
+                        };
+                        let piece = panel_view(piece, to - from);
+                        product(rows.reversed_axes(), scores, piece, write);
+                    }
+                }
+            },
+        );
+    }
+
+    /// Adds scores · rows of the left side to the gradients of the right sides.
+    fn add_to_right(
+        &self,
+        queries: &Range<usize>,
+        slab: &Range<usize>,
+        parts: &[Part<'_, A>],
+        panels: &[Range<usize>],
+        packed: &mut [Buffer<A>; 2],
+        sinks: &mut Sinks<'_, A>,
+    ) {
+        for (index, block) in self.blocks.iter().enumerate() {
+            let held = slab
+                .clone()
+                .filter(|&chunk| self.layout.chunks[chunk].block == index);
+            let held: Vec<usize> = held.collect();
+            let (Some(&first), Some(&last)) = (held.first(), held.last()) else {
+                continue;
+            };
+            let earlier = self.blocks[..index]
+                .iter()
+                .any(|other| other.right == block.right);
+            let set = queries.start == 0 && !earlier && !sinks.is_cleared(block.right);
+            let write = if set { Write::Set } else { Write::Add };
+            let rows = self.layout.chunks[first].rows.start..self.layout.chunks[last].rows.end;
+            if let Some(view) = sinks.view(block.right) {
+                let chunks = first - slab.start..last + 1 - slab.start;
+                let view = view.slice_mut(s![rows, ..]);
+                let len = panels.len() * queries.len().div_ceil(A::PANEL) * A::PANEL * A::PANEL;
+                let packed = packed[block.left as usize].take(len);
+                self.add_block(queries, slab, chunks, parts, panels, packed, view, write);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one product of a pass")]
+    fn add_block(
+        &self,
+        queries: &Range<usize>,
+        slab: &Range<usize>,
+        chunks: Range<usize>,
+        parts: &[Part<'_, A>],
+        column_panels: &[Range<usize>],
+        packed: &[A],
+        view: ArrayViewMut2<'_, A>,
+        write: Write,
+    ) {
+        let (panels, tile) = (queries.len().div_ceil(A::PANEL), self.layout.tile::<A>());
+        let len = panels * A::PANEL * A::PANEL;
+        let grain = self.layout.chunk;
+        for_each(
+            self.product_threads(queries, slab),
+            view.nrows(),
+            grain,
+            view,
+            &|start, count, mut view| {
+                let chunk = chunks.start + start / grain;
+                let shape = (panels, count, A::PANEL).strides((tile, A::PANEL, 1));
+                for (panel, columns) in packed.chunks_exact(len).zip(column_panels) {
+                    let tiles = Part::of(parts, columns.start).tiles;
+                    let tiles = &tiles[chunk * panels * tile..(chunk + 1) * panels * tile];
+                    let scores = ArrayView3::from_shape(shape, tiles);
+                    let scores = scores.expect("a slab holds its tiles");
+                    let view = view.slice_mut(s![.., columns.clone()]);
+                    segmented_product(scores, panel, view, write);
+                }
+            },
+        );
+    }
+}
