@@ -23,6 +23,7 @@ mod non_finite;
 mod pairs;
 mod parameters;
 mod precision;
+mod prefixes;
 mod reductions;
 mod reference;
 mod reports;

@@ -133,7 +133,11 @@ fn row_losses_over_prefixes_are_the_sum_over_copies() {
 }
 
 /// ∂value/∂rows by central differences, against a gradient.
-fn is_the_slope(found: &Array2<f64>, rows: &Array2<f64>, value: impl Fn(&Array2<f64>) -> f64) {
+pub(crate) fn is_the_slope(
+    found: &Array2<f64>,
+    rows: &Array2<f64>,
+    value: impl Fn(&Array2<f64>) -> f64,
+) {
     let step = f64::EPSILON.cbrt();
     for (index, &found) in found.indexed_iter() {
         let at = |step: f64| {

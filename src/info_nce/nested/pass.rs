@@ -209,17 +209,16 @@ impl<A: Scalar> Prefixes<'_, '_, A> {
             for ((index, level), &end) in self.levels.iter().enumerate().zip(&self.ends) {
                 inner_products(rows, &(start..end), packed, sums.slice);
                 start = end;
-                let (tile, max) = match shorter.get_mut(index) {
-                    Some((tile, max)) => {
-                        tile.slice[..used].copy_from_slice(&sums.slice[..used]);
-                        (&mut *tile.slice, &mut *max.slice)
-                    }
-                    None => (&mut *sums.slice, &mut *last_max.slice),
+                let (products, tile, max) = match shorter.get_mut(index) {
+                    Some((tile, max)) => (Some(&sums.slice[..used]), tile, max),
+                    None => (None, &mut *sums, &mut *last_max),
                 };
                 dispatch(ByLane {
-                    tile: &mut tile[..used],
+                    products,
                     factors: &factors[index][lanes.clone()],
+                    tile: &mut tile.slice[..used],
                 });
+                let (tile, max) = (&mut *tile.slice, &mut *max.slice);
                 let block = &level.blocks[chunk.block];
                 level.scale_tile(
                     block,

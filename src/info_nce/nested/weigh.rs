@@ -6,13 +6,16 @@ use crate::info_nce::block::Side;
 use crate::info_nce::engine::Engine;
 use crate::info_nce::lanes::Lanes;
 use crate::info_nce::tiles::Softmaxes;
+use crate::kernels::Aligned;
 use crate::scalar::Scalar;
-use crate::simd::{Isa, Kernel};
+use crate::simd::{Isa, Kernel, LANES};
 
-/// Multiplies every lane of a tile.
+/// Inner products of rows as they are, times a factor for each lane.
 pub(super) struct ByLane<'a, A> {
-    pub(super) tile: &'a mut [A],
+    /// `None` for what the tile holds.
+    pub(super) products: Option<&'a [A]>,
     pub(super) factors: &'a [A],
+    pub(super) tile: &'a mut [A],
 }
 
 impl<A: Scalar> Kernel for ByLane<'_, A> {
@@ -20,10 +23,14 @@ impl<A: Scalar> Kernel for ByLane<'_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        for row in self.tile.chunks_exact_mut(A::PANEL) {
-            row.iter_mut()
-                .zip(self.factors)
-                .for_each(|(x, &factor)| *x = *x * factor);
+        for at in (0..self.tile.len()).step_by(LANES) {
+            let factors = group(self.factors, at % A::PANEL);
+            let tile = group_mut(self.tile, at);
+            let mut products = self.products.map_or(*tile, |products| *group(products, at));
+            for lane in 0..LANES {
+                products[lane] = products[lane] * factors[lane];
+            }
+            *tile = products;
         }
     }
 }
@@ -93,52 +100,100 @@ pub(super) struct WeighPrefix<'a, A> {
     pub(super) out: &'a mut [f64],
 }
 
-/// Terms that are added in the precision of the scores before they go to a sum in `f64`.
-const RUN: usize = 8;
+/// Rows of a tile that are weighed at a time: what one loop makes of them has left the store buffers when the next one reads it.
+const ROWS: usize = 16;
 
 impl<A: Scalar> Kernel for WeighPrefix<'_, A> {
     type Output = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        let (of_lanes, of_rows) = self.out.split_at_mut(A::PANEL);
-        of_lanes.fill(0.0);
-        let [scales, products] = self.lanes.map(|lanes| &lanes[..A::PANEL]);
-        // 128 bytes hold a panel of either type; the arrays are as long as the wider panel.
-        let [mut scores, mut weights, mut sums] = [[A::zero(); 32]; 3];
-        let (scores, weights) = (&mut scores[..A::PANEL], &mut weights[..A::PANEL]);
-        let sums = &mut sums[..A::PANEL];
-        let runs = self.tile.chunks_mut(RUN * A::PANEL);
-        for (first, run) in runs.enumerate() {
-            sums.fill(A::zero());
-            for (row, tile) in (first * RUN..).zip(run.chunks_exact_mut(A::PANEL)) {
-                scores.copy_from_slice(tile);
-                let idle = self.idle.iter();
-                idle.for_each(|&lane| scores[lane] = A::neg_infinity());
-                weights.copy_from_slice(scores);
-                self.softmaxes.weigh::<I>(row, weights, A::one());
-                for lane in 0..A::PANEL {
-                    tile[lane] = weights[lane] * self.factors[row] * products[lane];
-                }
-                if let Some(longer) = self.longer {
-                    let longer = &longer[row * A::PANEL..][..A::PANEL];
-                    let both = tile.iter_mut().zip(longer);
-                    both.for_each(|(x, &longer)| *x += longer);
-                }
-                match self.moment {
-                    Moment::Nothing => continue,
-                    Moment::Scores => by_scores(weights, scores),
-                    Moment::Weights => {}
-                }
-                for lane in 0..A::PANEL {
-                    sums[lane] += weights[lane];
-                    weights[lane] *= scales[lane];
-                }
-                of_rows[row] = sum(weights);
+    fn run<I: Isa>(mut self) {
+        // 128 bytes hold a panel of either type; the weights are as many as those of the wider panel.
+        let mut weights = Aligned([A::zero(); ROWS * 32]);
+        self.out[..A::PANEL].fill(0.0);
+        for first in (0..self.factors.len()).step_by(ROWS) {
+            let rows = first..self.factors.len().min(first + ROWS);
+            let weights = &mut weights.0[..rows.len() * A::PANEL];
+            self.weigh::<I>(rows.clone(), weights);
+            if self.moment != Moment::Nothing {
+                self.add_moments::<I>(rows.clone(), weights);
             }
-            let lanes = of_lanes.iter_mut().zip(&*sums);
-            lanes.for_each(|(to, x)| *to += x.wide());
+            self.write(rows, weights);
         }
+        self.add_positives();
+    }
+}
+
+impl<A: Scalar> WeighPrefix<'_, A> {
+    /// The weights of some rows. Scores of what has none become 0, so that they can be multiplied with it.
+    #[inline(always)]
+    fn weigh<I: Isa>(&mut self, rows: Range<usize>, weights: &mut [A]) {
+        let scores = &mut self.tile[rows.start * A::PANEL..rows.end * A::PANEL];
+        for row in scores.chunks_exact_mut(A::PANEL) {
+            let idle = self.idle.iter();
+            idle.for_each(|&lane| row[lane] = A::neg_infinity());
+        }
+        for (weight, z) in weights.iter_mut().zip(scores) {
+            *weight = *z;
+            *z = if *z == A::neg_infinity() {
+                A::zero()
+            } else {
+                *z
+            };
+        }
+        for (row, weights) in rows.zip(weights.chunks_exact_mut(A::PANEL)) {
+            self.softmaxes.weigh::<I>(row, weights, A::one());
+        }
+    }
+
+    /// Adds up what gradients have of the rows themselves.
+    #[inline(always)]
+    fn add_moments<I: Isa>(&mut self, rows: Range<usize>, weights: &[A]) {
+        let (of_lanes, of_rows) = self.out.split_at_mut(A::PANEL);
+        let by_scores = self.moment == Moment::Scores;
+        for lane in (0..A::PANEL).step_by(LANES) {
+            let scale = A::lanes::<I>(group(self.lanes[0], lane));
+            let of_group: &mut [f64; LANES] = group_mut(of_lanes, lane);
+            let mut sum = I::from_f64(of_group);
+            for (local, row) in rows.clone().enumerate() {
+                let mut moments = A::lanes::<I>(group(weights, local * A::PANEL + lane));
+                if by_scores {
+                    let scores = group(self.tile, row * A::PANEL + lane);
+                    moments = I::mul(moments, A::lanes::<I>(scores));
+                }
+                sum = I::add(sum, moments);
+                let of_group = I::sum(I::mul(moments, scale));
+                let before = if lane == 0 { 0.0 } else { of_rows[row] };
+                of_rows[row] = before + of_group;
+            }
+            *of_group = I::to_array(sum);
+        }
+    }
+
+    /// The weights on their way to the gradients, and those of the longer prefixes.
+    #[inline(always)]
+    fn write(&mut self, rows: Range<usize>, weights: &[A]) {
+        for (local, row) in rows.enumerate() {
+            let factor = self.factors[row];
+            for lane in (0..A::PANEL).step_by(LANES) {
+                let at = row * A::PANEL + lane;
+                let product = group(self.lanes[1], lane);
+                let weights = group(weights, local * A::PANEL + lane);
+                let mut sums = self
+                    .longer
+                    .map_or([A::zero(); LANES], |longer| *group(longer, at));
+                for lane in 0..LANES {
+                    sums[lane] += weights[lane] * (factor * product[lane]);
+                }
+                *group_mut(self.tile, at) = sums;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_positives(self) {
+        let (of_lanes, of_rows) = self.out.split_at_mut(A::PANEL);
+        let [scales, products] = self.lanes;
         for &Positive {
             row,
             lane,
@@ -160,28 +215,17 @@ impl<A: Scalar> Kernel for WeighPrefix<'_, A> {
     }
 }
 
-/// Multiplies weights with their scores.
+/// The lanes from `first` on.
 #[inline(always)]
-fn by_scores<A: Scalar>(weights: &mut [A], scores: &[A]) {
-    for (weight, &score) in weights.iter_mut().zip(scores) {
-        // Where a weight is 0 the score may be −∞, and the product NaN.
-        let product = *weight * score;
-        *weight = if *weight == A::zero() {
-            *weight
-        } else {
-            product
-        };
-    }
+fn group<A>(lanes: &[A], first: usize) -> &[A; LANES] {
+    lanes[first..]
+        .first_chunk()
+        .expect("panels are whole groups")
 }
 
-/// The sum of the lanes of a panel: eight sums, in `f64`, and theirs in pairs.
+/// The same, to be written.
 #[inline(always)]
-fn sum<A: Scalar>(lanes: &[A]) -> f64 {
-    let mut sums = [0.0; 8];
-    for lanes in lanes.chunks_exact(8) {
-        let sums = sums.iter_mut().zip(lanes);
-        sums.for_each(|(sum, x)| *sum += x.wide());
-    }
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + e) + (b + f)) + ((c + g) + (d + h))
+fn group_mut<A>(lanes: &mut [A], first: usize) -> &mut [A; LANES] {
+    let group = lanes[first..].first_chunk_mut();
+    group.expect("panels are whole groups")
 }
