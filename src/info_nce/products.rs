@@ -21,7 +21,7 @@ pub(super) struct Part<'t, A> {
 
 impl<'t, A> Part<'t, A> {
     /// The one that makes a column.
-    fn of<'p>(parts: &'p [Self], column: usize) -> &'p Self {
+    fn of(parts: &[Self], column: usize) -> &Self {
         let at = parts.partition_point(|part| part.columns.end <= column);
         &parts[at]
     }

@@ -17,7 +17,12 @@ pub use nested::Nested;
 ///
 /// It takes every loss of embeddings that can be cut short ([`Nested`]): of pairs, of triplets, of labelled batches, InfoNCE.
 ///
-/// Every prefix is a pass of its own: it costs what the loss costs at its dimension, and one addition to the gradient.
+/// InfoNCE scores all prefixes together, if queries compete for documents and a pool by no rules and have one positive at most: the products of a longer
+/// prefix extend those of the shorter ones, and one product carries the weights of all prefixes that have a column to its gradient. So the products cost
+/// what those of the longest prefix cost, and each prefix two sweeps over its scores: 64, 128, 256, 512 and 768 columns of 4096 queries and documents
+/// take 1.4 times as long as 768 alone, and not 2.3 times (`cargo bench -- info_nce/matryoshka`). The accuracy is the sum of what each prefix promises.
+///
+/// Elsewhere every prefix is a pass of its own: it costs what the loss costs at its dimension, and one addition to the gradient.
 ///
 /// Source: Kusupati et al. 2022, <https://arxiv.org/abs/2205.13147>; sentence-transformers' `MatryoshkaLoss`, whose default weights are 1, too.
 ///

@@ -146,7 +146,7 @@ impl<A: Scalar> Nested<A> for InfoNceLoss {
         ]
     }
 
-    /// Prefixes share their products, if the queries compete for documents and a pool by no rules.
+    /// Prefixes share their products where they can, see [`Matryoshka`](super::Matryoshka).
     fn evaluate_prefixes(
         &self,
         prefixes: &[(usize, f64)],

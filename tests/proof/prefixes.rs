@@ -229,18 +229,23 @@ fn naive(batch: &Batch<f64>, dim: usize) -> Naive {
     }
 }
 
+/// What one prefix has in the gradient by one side.
+struct Share<'n> {
+    weight: f64,
+    gradient: &'n Array2<f64>,
+    /// Of each row, the sum of what pulls and pushes it.
+    pulls: &'n [f64],
+    sharpness: f64,
+}
+
 /// Whether the rows of a gradient are where the sums of the prefixes' are, each as exact as promised.
-fn rows_agree(
-    found: &Array2<f64>,
-    parts: &[(f64, usize, &Array2<f64>, &[f64], f64)],
-    epsilon: f64,
-) {
+fn rows_agree(found: &Array2<f64>, shares: &[Share<'_>], epsilon: f64) {
     for (i, found) in found.outer_iter().enumerate() {
-        let (mut expected, mut promise) = (Array1::<f64>::zeros(found.len()), 1e-300);
-        for &(weight, dim, rows, pulls, sharpness) in parts {
-            let mut within = expected.slice_mut(s![..dim]);
-            within.scaled_add(weight, &rows.row(i));
-            promise += PROMISE * epsilon * (1.0 + sharpness) * weight * pulls[i];
+        let (mut expected, mut promise) = (Array1::<f64>::zeros(found.len()), 0.0);
+        for share in shares {
+            let mut within = expected.slice_mut(s![..share.gradient.ncols()]);
+            within.scaled_add(share.weight, &share.gradient.row(i));
+            promise += PROMISE * epsilon * (1.0 + share.sharpness) * share.weight * share.pulls[i];
         }
         let off = (&found - &expected).mapv(|x| x * x).sum().sqrt();
         assert!(off <= promise, "row {i}: off by {off}, promised {promise}");
@@ -282,32 +287,17 @@ fn is_as_exact_as_promised<A: Scalar>(
     for i in 0..found.rows.len() {
         within(found.rows[i], &|part| part.solved.rows[i]);
     }
-    let all = dims.iter().zip(&weights).zip(&parts);
-    let queries: Vec<_> = all
-        .clone()
-        .map(|((&dim, &weight), part)| {
-            (
-                weight,
-                dim,
-                &part.solved.queries,
-                &part.pulls[0][..],
-                part.sharpness,
-            )
-        })
-        .collect();
-    rows_agree(&found.queries, &queries, epsilon);
-    let documents: Vec<_> = all
-        .map(|((&dim, &weight), part)| {
-            (
-                weight,
-                dim,
-                &part.solved.documents,
-                &part.pulls[1][..],
-                part.sharpness,
-            )
-        })
-        .collect();
-    rows_agree(&found.documents, &documents, epsilon);
+    let shares = |side: usize| -> Vec<Share<'_>> {
+        let shares = parts.iter().zip(&weights).map(|(part, &weight)| Share {
+            weight,
+            gradient: [&part.solved.queries, &part.solved.documents][side],
+            pulls: &part.pulls[side],
+            sharpness: part.sharpness,
+        });
+        shares.collect()
+    };
+    rows_agree(&found.queries, &shares(0), epsilon);
+    rows_agree(&found.documents, &shares(1), epsilon);
 }
 
 fn weights_are_positive(batch: &Batch<f64>) -> bool {

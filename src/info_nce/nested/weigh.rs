@@ -28,7 +28,7 @@ impl<A: Scalar> Kernel for ByLane<'_, A> {
             let tile = group_mut(self.tile, at);
             let mut products = self.products.map_or(*tile, |products| *group(products, at));
             for lane in 0..LANES {
-                products[lane] = products[lane] * factors[lane];
+                products[lane] *= factors[lane];
             }
             *tile = products;
         }
