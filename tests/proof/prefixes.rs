@@ -7,9 +7,9 @@ use contrastive::{
 };
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Ix2, concatenate, s};
 
+use crate::common::all_zero;
 use crate::common::layout::{self, Laid, Layout};
 use crate::common::random::Random;
-use crate::common::{all_bits, all_zero};
 use crate::matryoshka::is_the_slope;
 
 /// The promise for a loss is 4ε(1 + 1/τ) of itself, for a row of the gradient as much of all that pulls and pushes it; with dot products 1/τ is the largest
@@ -475,6 +475,22 @@ fn nested(loss: InfoNceLoss) -> Matryoshka<InfoNceLoss> {
     nested.with_weights(&WEIGHTS).unwrap()
 }
 
+#[test]
+fn gradients_of_large_weights_and_small_rows_do_not_overflow_on_their_way() {
+    let batch = Batch::new(20, 20, 12);
+    let batch = Batch {
+        queries: 1e-10 * &batch.queries,
+        documents: 1e-8 * &batch.documents,
+        // Times both factors it is beyond f32, times either it is not.
+        weights: Some(Array1::from_elem(20, 1e25)),
+        reduction: Reduction::Sum,
+        ..batch
+    };
+    let found = batch.narrow().solve(&[3, 12], &[1.0, 1.0], 64 << 20);
+    let all = found.queries.iter().chain(&found.documents);
+    assert!(all.chain([&found.value]).all(|x| x.is_finite()));
+}
+
 /// Candidates and options for queries and documents that are still to come.
 type With<'w> = &'w dyn for<'a> Fn(InfoNceInput<'a, f64>) -> InfoNceInput<'a, f64>;
 
@@ -598,50 +614,59 @@ fn prefixes_with_rules_are_the_sum_over_copies() {
     });
 }
 
-/// Everything that a pass gives, as bits.
-fn everything<A: Scalar>(batch: &Batch<A>, dims: &[usize], limit: usize) -> Vec<(u64, i16, i8)> {
-    let loss = Matryoshka::new(batch.loss(), dims).unwrap();
-    let mut gradient: InfoNceOwnedGradient<A> = OwnedGradient::zeros(batch.input());
-    let mut rows = Array1::zeros(batch.queries.nrows());
-    let want = Want::gradient(gradient.view_mut()).with_rows(rows.view_mut());
-    let mut workspace = Workspace::with_limit(limit).unwrap();
-    let value = loss.evaluate(batch.input(), want, &mut workspace).unwrap();
-    let pool = gradient.pool.iter().flatten();
-    let rest = gradient
-        .queries
-        .iter()
-        .chain(&gradient.documents)
-        .chain(pool);
-    let numbers = [&value, &gradient.log_temperature]
-        .into_iter()
-        .chain(rest)
-        .chain(&rows);
-    all_bits(numbers)
-}
-
 #[cfg(feature = "rayon")]
-#[test]
-fn threads_do_not_change_the_bits_of_prefixes() {
-    let with_threads = |threads: usize, batch: &Batch<f32>, limit| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let work = || everything(batch, &[5, 32, 50], limit);
-        pool.expect("threads can be started").install(work)
-    };
-    let plain = Batch::new(300, 350, 50);
-    for symmetric in [false, true] {
-        let batch = Batch {
-            symmetric,
-            pool: Some(rows(70, 50, 3)),
-            ..plain.clone()
-        }
-        .narrow();
-        for limit in [64 << 20, least(&[5, 32, 50])] {
-            let alone = with_threads(1, &batch, limit);
-            for threads in [2, 3] {
-                assert!(
-                    with_threads(threads, &batch, limit) == alone,
-                    "{threads} threads"
-                );
+mod threads {
+    use super::*;
+    use crate::common::all_bits;
+
+    /// Everything that a pass gives, as bits.
+    fn everything<A: Scalar>(
+        batch: &Batch<A>,
+        dims: &[usize],
+        limit: usize,
+    ) -> Vec<(u64, i16, i8)> {
+        let loss = Matryoshka::new(batch.loss(), dims).unwrap();
+        let mut gradient: InfoNceOwnedGradient<A> = OwnedGradient::zeros(batch.input());
+        let mut rows = Array1::zeros(batch.queries.nrows());
+        let want = Want::gradient(gradient.view_mut()).with_rows(rows.view_mut());
+        let mut workspace = Workspace::with_limit(limit).unwrap();
+        let value = loss.evaluate(batch.input(), want, &mut workspace).unwrap();
+        let pool = gradient.pool.iter().flatten();
+        let rest = gradient
+            .queries
+            .iter()
+            .chain(&gradient.documents)
+            .chain(pool);
+        let numbers = [&value, &gradient.log_temperature]
+            .into_iter()
+            .chain(rest)
+            .chain(&rows);
+        all_bits(numbers)
+    }
+
+    #[test]
+    fn threads_do_not_change_the_bits_of_prefixes() {
+        let with_threads = |threads: usize, batch: &Batch<f32>, limit| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let work = || everything(batch, &[5, 32, 50], limit);
+            pool.expect("threads can be started").install(work)
+        };
+        let plain = Batch::new(300, 350, 50);
+        for symmetric in [false, true] {
+            let batch = Batch {
+                symmetric,
+                pool: Some(rows(70, 50, 3)),
+                ..plain.clone()
+            }
+            .narrow();
+            for limit in [64 << 20, least(&[5, 32, 50])] {
+                let alone = with_threads(1, &batch, limit);
+                for threads in [2, 3] {
+                    assert!(
+                        with_threads(threads, &batch, limit) == alone,
+                        "{threads} threads"
+                    );
+                }
             }
         }
     }
@@ -775,10 +800,22 @@ fn overflowing_products_of_a_query_that_does_not_take_part_reach_nothing() {
 }
 
 #[test]
-fn one_document_costs_nothing_and_zero_prefixes_have_no_gradient() {
+fn one_document_or_none_costs_nothing_and_zero_prefixes_have_no_gradient() {
     let one = Batch::new(1, 1, 8).solve(&[2, 8], &[1.0; 2], 64 << 20);
     assert_eq!((one.value, one.rows[0]), (0.0, 0.0));
     assert!(all_zero(&one.queries) && all_zero(&one.documents));
+
+    // Queries that have no positive, for there is no document.
+    let none = Batch::new(4, 0, 8);
+    let loss = Matryoshka::new(none.loss(), &[2, 8]).unwrap();
+    let ids = Array1::from_iter(0..4);
+    let targets = Targets::Ids {
+        queries: ids.view(),
+        documents: ArrayView1::from(&[]),
+    };
+    let input = none.input().with_targets(targets);
+    let (value, gradient) = loss.value_and_gradient(input).unwrap();
+    assert!(value == 0.0 && all_zero(&gradient.queries));
 
     let mut batch = Batch::new(6, 6, 8);
     batch.queries.slice_mut(s![2, ..3]).fill(0.0);

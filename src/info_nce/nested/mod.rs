@@ -79,7 +79,7 @@ fn shares_products<A: Scalar>(
     let (input, _) = &prefixes[prefixes.len() - 1];
     prefixes.len() > 1
         && limit / prefixes.len() >= LEAST
-        && !input.queries.is_empty()
+        && !(input.queries.is_empty() || input.documents.is_empty())
         && input.negatives.is_none()
         && loss.in_batch_negatives
         && Block::all(loss, input).iter().all(plain)

@@ -28,7 +28,7 @@ pub(super) struct Prefixes<'l, 'a, A> {
 }
 
 impl<'l, 'a, A: Scalar> Prefixes<'l, 'a, A> {
-    /// `None` where some embeddings are not multiplied as they are.
+    /// `None` where some embeddings are not multiplied as they are, or weights times their factors might overflow before they are.
     pub(super) fn new(
         products: Engine<'l, 'a, A>,
         mut levels: Vec<Engine<'l, 'a, A>>,
@@ -36,7 +36,11 @@ impl<'l, 'a, A: Scalar> Prefixes<'l, 'a, A> {
         let in_place = |engine: &Engine<'_, '_, A>| {
             sides(engine).all(|side| engine.matrices.of(side).embeddings.are_in_place())
         };
-        if !in_place(&products) || !levels.iter().all(in_place) {
+        if !in_place(&products)
+            || !levels
+                .iter()
+                .all(|level| in_place(level) && is_moderate(level))
+        {
             return None;
         }
         levels
@@ -237,6 +241,20 @@ impl<A: Scalar> Prefixes<'_, '_, A> {
             &score,
         );
     }
+}
+
+/// Whether weights times the factors of both their rows stay far from overflow.
+fn is_moderate<A: Scalar>(level: &Engine<'_, '_, A>) -> bool {
+    let factor = |side| {
+        let factors = level.matrices.of(side).factors.iter();
+        factors.fold(0.0, |largest: f64, factor| largest.max(factor.wide()))
+    };
+    let queries = factor(Side::Queries) / level.listed.per_temperature;
+    let others = level.blocks.iter().map(|block| factor(block.right));
+    let others = others.fold(0.0, f64::max);
+    let weights = (0..level.queries.len()).map(|query| level.listed.weight(query).abs());
+    let weight = weights.fold(0.0, f64::max);
+    weight * queries * others < A::max_value().wide() * A::epsilon().wide()
 }
 
 /// The matrices of a batch.

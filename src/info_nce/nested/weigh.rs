@@ -183,7 +183,7 @@ impl<A: Scalar> WeighPrefix<'_, A> {
                     .longer
                     .map_or([A::zero(); LANES], |longer| *group(longer, at));
                 for lane in 0..LANES {
-                    sums[lane] += weights[lane] * (factor * product[lane]);
+                    sums[lane] += weights[lane] * factor * product[lane];
                 }
                 *group_mut(self.tile, at) = sums;
             }
