@@ -12,7 +12,7 @@
 //! 4. `evaluate` calls a generic function of the file through a line in `compiled.rs`, so that it is compiled once, in this crate.
 //! 5. One `mod` and one `pub use` line in `lib.rs`, and an entry in the shared lists of `tests/`: finite differences, layouts, threads, errors.
 //!
-//! A loss whose rows are independent needs no more than `rows::evaluate`; see `cosine_embedding.rs`.
+//! A loss whose rows are independent needs no more than `rows::evaluate`; see `cosine_embedding`.
 
 use ndarray::ArrayViewMut1;
 

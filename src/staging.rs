@@ -125,10 +125,14 @@ impl Scratch {
     }
 }
 
-/// Memory of the thread's for numbers of unspecified content, kept from block to block. What it is used for must not ask for it again.
+/// Memory of the thread's for numbers of unspecified content, kept from block to block unless it is large. What it is used for must not ask for it again.
 pub(crate) fn with_buffer<A: Scalar, T>(use_it: impl FnOnce(&mut Vec<A>) -> T) -> T {
+    /// What a thread may keep when its work is done, in bytes.
+    const KEPT: usize = 4 << 20;
     let mut buffer = A::staging().try_with(Cell::take).unwrap_or_default();
     let result = use_it(&mut buffer);
-    let _ = A::staging().try_with(|slot| slot.set(buffer));
+    if size_of_val(buffer.as_slice()) <= KEPT {
+        let _ = A::staging().try_with(|slot| slot.set(buffer));
+    }
     result
 }

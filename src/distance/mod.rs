@@ -110,7 +110,7 @@ impl BuiltIn {
         };
         Two {
             measured: [fair(measured(to_y, y), x, y), fair(measured(to_z, z), x, z)],
-            differences: Some([to_y.value(), to_z.value(), product.value()]),
+            differences: with_product.then(|| [to_y.value(), to_z.value(), product.value()]),
         }
     }
 

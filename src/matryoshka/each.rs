@@ -4,7 +4,7 @@ use ndarray::{Array1, ArrayViewMutD, Axis};
 
 use super::Nested;
 use crate::blocks::{Threads, for_each};
-use crate::error::Error;
+use crate::error::{Error, check};
 use crate::loss::{OwnedGradient, Want};
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
@@ -18,6 +18,8 @@ pub(super) fn evaluate_each<A: Scalar, L: Nested<A>>(
     want: Want<'_, A, L::Gradient<'_>, L::Report>,
     workspace: &mut Workspace<A>,
 ) -> Result<A, Error> {
+    let count = prefixes.len() as f64;
+    check("prefixes", "at least one", count, !prefixes.is_empty())?;
     let Want {
         gradient,
         rows,

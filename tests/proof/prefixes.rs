@@ -2,8 +2,8 @@
 
 use contrastive::{
     Directions, Ids, InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient,
-    InfoNceReport, Loss, Matryoshka, OwnedGradient, PartitionMode, Reduction, Scalar, Similarity,
-    Targets, Want, Workspace,
+    InfoNceReport, Loss, Matryoshka, Nested, OwnedGradient, PartitionMode, Reduction, Scalar,
+    Similarity, Targets, Want, Workspace,
 };
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Ix2, concatenate, s};
 
@@ -850,4 +850,29 @@ fn workspace_that_served_one_loss_serves_the_other() {
         );
         assert_eq!(again, fresh);
     }
+}
+
+/// What [`Matryoshka`] would refuse, asked of the loss itself.
+#[test]
+fn prefixes_in_any_order_are_the_sum_of_each_and_none_are_refused() {
+    let (queries, documents) = (rows(5, 8, 1), rows(5, 8, 2));
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    let (loss, mut workspace) = (InfoNceLoss::new(0.5).expect("positive"), Workspace::new());
+    let falling = [(8, 1.0), (4, 0.5), (4, 0.25), (9, 1.0)];
+    let found = loss.evaluate_prefixes(&falling, input, Want::value(), &mut workspace);
+    let each = falling.map(|(dim, weight)| {
+        let cut = InfoNceInput::new(
+            queries.slice(s![.., ..dim.min(8)]),
+            documents.slice(s![.., ..dim.min(8)]),
+        );
+        weight * loss.forward(cut).expect("a good batch")
+    });
+    assert!((found.expect("a good batch") - each.iter().sum::<f64>()).abs() < ROUNDING);
+    let mut gradient = InfoNceOwnedGradient::zeros(input);
+    gradient.queries.fill(7.0);
+    let want = Want::gradient(gradient.view_mut());
+    let refused = loss.evaluate_prefixes(&[], input, want, &mut workspace);
+    let refused = refused.expect_err("no prefix").to_string();
+    assert!(refused.contains("at least one"), "{refused}");
+    assert!(gradient.queries.iter().all(|&x| x == 7.0));
 }

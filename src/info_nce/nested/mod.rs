@@ -76,8 +76,12 @@ fn shares_products<A: Scalar>(
         let right = matches!(block.right, Side::Documents | Side::Pool);
         block.left == Left::Queries && right && block.rules.is_none()
     };
-    let (input, _) = &prefixes[prefixes.len() - 1];
+    let Some((input, _)) = prefixes.last() else {
+        return false;
+    };
+    let longer = |pair: &[Prefix<'_, A>]| pair[0].0.queries.ncols() < pair[1].0.queries.ncols();
     prefixes.len() > 1
+        && prefixes.windows(2).all(longer)
         && limit / prefixes.len() >= LEAST
         && !(input.queries.is_empty() || input.documents.is_empty())
         && input.negatives.is_none()
@@ -161,12 +165,14 @@ fn weighted<'b, 'a: 'b, A: Scalar>(
     input
 }
 
-/// The first columns of a gradient. The others become zero.
+/// The first columns of a gradient, as many as there are: that of a pool that is not there has none. The others become zero.
 fn within<A: Scalar>(
     view: Option<ArrayViewMut2<'_, A>>,
     dim: usize,
 ) -> Option<ArrayViewMut2<'_, A>> {
-    let (within, mut beyond) = view?.split_at(Axis(1), dim);
+    let view = view?;
+    let dim = dim.min(view.ncols());
+    let (within, mut beyond) = view.split_at(Axis(1), dim);
     beyond.fill(A::zero());
     Some(within)
 }
