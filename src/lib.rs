@@ -126,6 +126,7 @@ mod compiled;
 mod cosine_embedding;
 mod distance;
 mod error;
+mod exponential;
 mod gemm;
 pub mod guide;
 mod hard_negatives;

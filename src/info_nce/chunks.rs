@@ -4,7 +4,7 @@ use ndarray::{ArrayView1, ArrayViewMut1};
 
 use super::checks::{check_gradient, check_shapes};
 use super::engine::Engine;
-use super::listed::ListedRules;
+use super::listed_rules::ListedRules;
 use super::positives::{Positives, Targets};
 use super::query::Query;
 use super::sinks::Sinks;

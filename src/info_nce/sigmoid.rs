@@ -2,7 +2,7 @@
 
 use super::softmax::Score;
 use super::tile_rules::Undo;
-use crate::kernels::exp;
+use crate::exponential::exp;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 

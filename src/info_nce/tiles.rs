@@ -6,7 +6,7 @@
 use super::sigmoid::logistic;
 use super::softmax::Partition;
 use super::tile_rules::Undo;
-use crate::kernels::exp;
+use crate::exponential::exp;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 

@@ -1,6 +1,7 @@
 //! The exponentials of a row of scores, relative to the largest, with their sums.
 
-use crate::kernels::{Stripe, exp};
+use crate::exponential::exp;
+use crate::kernels::Stripe;
 use crate::simd::{Isa, Kernel, LANES};
 
 /// e^((s − max)/τ) of the candidates of a row, summed.

@@ -14,13 +14,13 @@ use crate::wide::Real;
 #[derive(Clone, Copy)]
 pub(crate) struct Cosine<R> {
     /// Powers of two that bring the norms into range; 1 but for extreme rows.
-    scale: [f64; 2],
+    pub(super) scale: [f64; 2],
     /// x·y/‖x‖² and x·y/‖y‖², of the scaled rows.
-    shares: [R; 2],
+    pub(super) shares: [R; 2],
     /// 1 / (‖x‖‖y‖), of the scaled rows; 0 if one of them is zero.
-    per_norms: f64,
+    pub(super) per_norms: f64,
     /// Whether both norms are [`ORDINARY`].
-    ordinary: bool,
+    pub(super) ordinary: bool,
     /// c
     pub(crate) cosine: f64,
     /// 1 − c, to its own digits
@@ -32,9 +32,6 @@ pub(crate) const SAFE: Range<f64> = 1e-280..1e280;
 
 /// Squared norms of `f32` rows that neither overflow in `f32` nor lose digits that count to underflow.
 pub(crate) const ORDINARY: Range<f64> = 1e-24..1e24;
-
-/// Where the square of the sine is less, a residual is so small a part of its row that the parts of a share in `f32` are too few.
-const A_LITTLE: f64 = 1e-4;
 
 /// The cosine of two rows. With `epsilon` > 0 it is added to both squared norms, as PyTorch does.
 #[inline(always)]
@@ -177,101 +174,6 @@ impl<A: Scalar, I: Isa> Visit<I> for Residuals<A, I> {
         let [x_scale, y_scale] = self.scale;
         let rest = A::residuals::<I>(self.share, I::mul(x, x_scale), I::mul(y, y_scale));
         self.sum.add_product::<A>(rest, rest);
-    }
-}
-
-impl<R: Real> Cosine<R> {
-    /// `factor`·∂c/∂x.
-    #[inline(always)]
-    pub(crate) fn first<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> CosineSlope<A, I> {
-        CosineSlope {
-            share: self.shares[0],
-            factor: I::splat(factor * self.per_norms),
-            scale: (self.scale != [1.0; 2]).then(|| self.scale.map(I::splat)),
-        }
-    }
-
-    /// `factor`·∂c/∂y, with x and y exchanged.
-    #[inline(always)]
-    pub(crate) fn second<A: Scalar<Real = R>, I: Isa>(self, factor: f64) -> CosineSlope<A, I> {
-        self.swapped().first::<A, I>(factor)
-    }
-
-    /// `factor`·∂c/∂x and ∂c/∂y of `f32` rows in `f32`; `None` where that would lose digits.
-    #[inline(always)]
-    pub(crate) fn singles<I: Isa>(self, factor: f64) -> Option<[SingleSlope<I>; 2]> {
-        let factor = factor * self.per_norms;
-        let ordinary = self.ordinary && (1e-30..1e30).contains(&factor.abs());
-        let square_of_sine = self.distance * (1.0 + self.cosine);
-        if !(I::FMA && ordinary && square_of_sine > A_LITTLE) {
-            return None;
-        }
-        let [first, second] = self.shares;
-        Some([
-            SingleSlope::new(first.value(), factor),
-            SingleSlope::new(second.value(), factor),
-        ])
-    }
-
-    #[inline(always)]
-    pub(super) fn swapped(self) -> Self {
-        Self {
-            shares: [self.shares[1], self.shares[0]],
-            scale: [self.scale[1], self.scale[0]],
-            ..self
-        }
-    }
-}
-
-/// A multiple of ∂c/∂x.
-pub(crate) struct CosineSlope<A: Scalar, I: Isa> {
-    share: A::Real,
-    factor: I::Wide,
-    scale: Option<[I::Wide; 2]>,
-}
-
-impl<A: Scalar, I: Isa> CosineSlope<A, I> {
-    /// Some coordinates, from the same coordinates of x and y.
-    #[inline(always)]
-    pub(crate) fn at(&self, mut x: I::Wide, mut y: I::Wide) -> I::Wide {
-        let Some(scale) = self.scale else {
-            return I::mul(self.factor, A::residuals::<I>(self.share, x, y));
-        };
-        (x, y) = (I::mul(x, scale[0]), I::mul(y, scale[1]));
-        let slope = I::mul(self.factor, A::residuals::<I>(self.share, x, y));
-        // By itself: as a part of the factor it might make that subnormal, and take its digits.
-        I::mul(slope, scale[0])
-    }
-}
-
-/// A multiple of ∂c/∂x for `f32` rows, in `f32`: y − share·x by two fused multiply-adds, with the share in two parts.
-///
-/// Where the first product takes most of a coordinate, the difference is exact. So a coordinate has two roundings of itself and the share's error of 2⁻⁴⁹,
-/// and two more by the factor, at half of the conversions and arithmetic in `f64`.
-pub(crate) struct SingleSlope<I: Isa> {
-    minus_share: [I::Single; 2],
-    factor: I::Single,
-}
-
-impl<I: Isa> SingleSlope<I> {
-    #[inline(always)]
-    fn new(share: f64, factor: f64) -> Self {
-        let high = -share as f32;
-        Self {
-            minus_share: [
-                I::single(high),
-                I::single((-share - f64::from(high)) as f32),
-            ],
-            factor: I::single(factor as f32),
-        }
-    }
-
-    /// Some coordinates, from the same coordinates of x and y.
-    #[inline(always)]
-    pub(crate) fn at(&self, x: I::Single, y: I::Single) -> I::Single {
-        let [high, low] = self.minus_share;
-        let residual = I::single_fused(low, x, I::single_fused(high, x, y));
-        I::single_mul(self.factor, residual)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod angle;
 mod cosine;
+mod cosine_slope;
 
 use crate::kernels::{Groups, Moments, dot, moments_with, square_distance};
 use crate::scalar::Scalar;
@@ -10,9 +11,8 @@ use crate::store::{Columns, WideRow};
 use crate::wide::Real;
 pub(crate) use angle::{Angle, angle, first_half};
 use cosine::cosine_of;
-pub(crate) use cosine::{
-    Cosine, CosineSlope, ORDINARY, SAFE, SingleSlope, cosine, power_of_two_over, power_of_two_scale,
-};
+pub(crate) use cosine::{Cosine, ORDINARY, SAFE, cosine, power_of_two_over, power_of_two_scale};
+pub(crate) use cosine_slope::{CosineSlope, SingleSlope};
 
 /// How alike two embeddings are.
 ///

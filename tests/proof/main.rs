@@ -17,6 +17,7 @@ mod extremes;
 mod finite_differences;
 mod graph;
 mod kinks;
+mod large_batches;
 mod layouts;
 mod matryoshka;
 mod non_finite;

@@ -83,9 +83,12 @@ fn rounds_once(single: &Problem<f32>) {
     }
 }
 
-/// Whether the gradient of `f32` rows is combined in `f32`.
+/// Whether the gradient of `f32` rows may be combined in `f32`: not where a multiply-add is no instruction.
 fn ends_in_f32(options: Options) -> bool {
+    let capped = std::env::var("CONTRASTIVE_MAX_ISA").is_ok_and(|cap| cap == "portable");
+    let fused = cfg!(target_arch = "aarch64") || !capped;
     match options {
+        _ if !fused => false,
         Options::Cosine(_) => true,
         Options::Triplet(options) => {
             let by_difference = options.metric == Metric::SquaredEuclidean
