@@ -7,14 +7,15 @@
 
 mod backward;
 mod measure;
+mod panels;
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2, s};
+use ndarray::{ArrayView2, s};
 
 use crate::blocks::{Threads, Units, for_each};
 use crate::distance::{BuiltIn, Chosen, Lp, Measured};
-use crate::gemm::{self, Write, product};
+use crate::gemm;
 use crate::kernels::dot;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
@@ -22,6 +23,7 @@ use crate::staging::contiguous;
 use crate::wide::Real;
 pub(crate) use backward::{Backward, Pull, Role};
 pub(crate) use measure::{Measure, MeasureSome};
+pub(crate) use panels::Panels;
 
 /// The distance between two rows of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -59,9 +61,6 @@ impl BatchDistance {
         built_in.measure::<A, I>(x, y)
     }
 }
-
-/// Below this share of ‖x‖² + ‖y‖² a squared distance, and below this a cosine distance, is measured from the rows.
-const NEAR: f64 = 1.0 / 64.0;
 
 /// One side of the products: anchors or candidates.
 pub(crate) struct Side<'a, A> {
@@ -122,7 +121,7 @@ impl<'a, A: Scalar> Side<'a, A> {
     }
 
     /// What a candidate's row puts into a distance besides its products: ‖y‖², or 1/‖y‖ for cosines.
-    pub(crate) fn candidate_terms(&self) -> Vec<A> {
+    fn candidate_terms(&self) -> Vec<A> {
         let term = |&square: &f64| match self.distance {
             BatchDistance::Cosine => A::narrow(1.0 / square.sqrt()),
             _ => A::narrow(square),
@@ -182,131 +181,6 @@ impl<A: Scalar> Kernel for Squares<'_, '_, A> {
             } else {
                 f64::NAN
             };
-        }
-    }
-}
-
-/// The distances of a panel of anchors to all candidates, anchor by anchor, `[anchor, candidate]`; NaN where they are to be measured. `buffer` is memory
-/// that is kept from panel to panel: fresh pages cost as much as the distances.
-pub(crate) fn panel_distances<'b, A: Scalar>(
-    anchors: &Side<'_, A>,
-    rows: Range<usize>,
-    candidates: &Side<'_, A>,
-    candidate_terms: &[A],
-    buffer: &'b mut Vec<A>,
-) -> &'b mut [A] {
-    let (m, dim) = candidates.rows.dim();
-    let lens = [m * A::PANEL, dim * A::PANEL, m * rows.len()];
-    let len = lens.iter().sum();
-    if buffer.len() < len {
-        buffer.resize(len, A::zero());
-    }
-    let (tile, rest) = buffer.split_at_mut(lens[0]);
-    let (panel, rest) = rest.split_at_mut(lens[1]);
-    let distances = &mut rest[..lens[2]];
-    anchors.pack(rows.clone(), panel);
-    if dim == 0 {
-        tile.fill(A::zero());
-    } else {
-        let view = ArrayViewMut2::from_shape((m, A::PANEL), &mut *tile);
-        let view = view.expect("as long as its shape");
-        product(candidates.rows, panel, view, Write::Set);
-    }
-    dispatch(Convert {
-        distance: anchors.distance,
-        anchor_terms: &anchors.anchor_terms(rows),
-        candidate_terms,
-        tile,
-    });
-    dispatch(Turn {
-        tile,
-        out: distances,
-        len: m,
-    });
-    distances
-}
-
-/// Products into distances, in place.
-struct Convert<'t, A> {
-    distance: BatchDistance,
-    anchor_terms: &'t [A],
-    candidate_terms: &'t [A],
-    tile: &'t mut [A],
-}
-
-impl<A: Scalar> Convert<'_, A> {
-    #[inline(always)]
-    fn each(&mut self, distance: impl Fn(A, A, A) -> A) {
-        let rows = self.tile.chunks_exact_mut(A::PANEL);
-        for (row, &y) in rows.zip(self.candidate_terms) {
-            for (xy, &x) in row.iter_mut().zip(self.anchor_terms) {
-                *xy = distance(x, y, *xy);
-            }
-        }
-    }
-}
-
-impl<A: Scalar> Kernel for Convert<'_, A> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(mut self) {
-        let (near, two) = (A::narrow(NEAR), A::one() + A::one());
-        // A comparison with NaN is false, so what can't be trusted ends up NaN as well.
-        let square = |xx: A, yy: A, xy: A| {
-            let (sum, square) = (xx + yy, xx + yy - two * xy);
-            if square >= near * sum {
-                square
-            } else {
-                A::nan()
-            }
-        };
-        match self.distance {
-            BatchDistance::Euclidean => self.each(|xx, yy, xy| square(xx, yy, xy).sqrt()),
-            BatchDistance::SquaredEuclidean => self.each(square),
-            BatchDistance::Cosine => self.each(|one, per_norm, xy| {
-                let distance = one - per_norm * xy;
-                if distance >= near { distance } else { A::nan() }
-            }),
-        }
-    }
-}
-
-/// A tile `[candidate, lane]` into rows `[lane, candidate]` of `len`.
-struct Turn<'t, A> {
-    tile: &'t [A],
-    out: &'t mut [A],
-    len: usize,
-}
-
-/// The side of a square that is turned at once, in registers.
-const SQUARE: usize = 8;
-
-impl<A: Scalar> Kernel for Turn<'_, A> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let Self { tile, out, len } = self;
-        let lanes = out.len() / len.max(1);
-        let whole = (len - len % SQUARE, lanes - lanes % SQUARE);
-        for start in (0..whole.0).step_by(SQUARE) {
-            for first in (0..whole.1).step_by(SQUARE) {
-                let square: [[A; SQUARE]; SQUARE] = std::array::from_fn(|row| {
-                    let from = &tile[(start + row) * A::PANEL + first..][..SQUARE];
-                    std::array::from_fn(|lane| from[lane])
-                });
-                for lane in 0..SQUARE {
-                    let row: [A; SQUARE] = std::array::from_fn(|row| square[row][lane]);
-                    out[(first + lane) * len + start..][..SQUARE].copy_from_slice(&row);
-                }
-            }
-        }
-        for lane in 0..lanes {
-            let rest = if lane < whole.1 { whole.0 } else { 0 };
-            for row in rest..len {
-                out[lane * len + row] = tile[row * A::PANEL + lane];
-            }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::select::{Chosen, Neighbours};
 use super::totals::{Outcome, Totals};
 use super::weights::Sink;
 use super::{BatchTripletLoss, Triplet, TripletMining, sampling};
-use crate::batch_distance::{BatchDistance, Measure, MeasureSome, Pull, Side, panel_distances};
+use crate::batch_distance::{BatchDistance, Measure, MeasureSome, Panels, Pull, Side};
 use crate::blocks::{Threads, Units, map_merge};
 use crate::distance::{CosineDistance, Distance};
 use crate::scalar::Scalar;
@@ -22,7 +22,7 @@ pub(super) struct Pass<'p, 'a, A> {
     pub(super) loss: &'p BatchTripletLoss,
     pub(super) anchors: &'p Side<'a, A>,
     pub(super) candidates: &'p Side<'a, A>,
-    pub(super) candidate_terms: &'p [A],
+    pub(super) panels: &'p Panels<'p, 'a, A>,
     pub(super) groups: &'p Groups,
     pub(super) weights: Option<ArrayView1<'a, A>>,
     /// Whether triplets are so many that their distances are taken as the product gives them, and weights are kept in a matrix. Otherwise
@@ -67,9 +67,8 @@ impl<A: Scalar> Pass<'_, '_, A> {
         if let Some(weights) = &mut weights {
             weights.fill(A::zero());
         }
-        let (candidates, terms) = (self.candidates, self.candidate_terms);
         let distances = if anchors.clone().any(|anchor| self.takes_part(anchor)) {
-            panel_distances(self.anchors, anchors.clone(), candidates, terms, buffer)
+            self.panels.distances(anchors.clone(), buffer)
         } else {
             Default::default()
         };

@@ -17,7 +17,7 @@ pub use input::{
 pub use sampling::DistanceWeighted;
 pub use strategy::TripletMining;
 
-use crate::batch_distance::{Backward, BatchDistance, Role, Side};
+use crate::batch_distance::{Backward, BatchDistance, Panels, Role, Side};
 use crate::error::{Error, check};
 use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
@@ -48,7 +48,8 @@ use totals::Totals;
 /// Distances come from a matrix product in the type of the rows, so they carry a few roundings of ‖x‖² + ‖y‖²; those that would
 /// lose more to cancellation are measured from the rows, and so are those of the triplets where these are few. A batch of
 /// all triplets keeps a weight for each pair, n·m numbers; the others need a row of distances at a time for each of 32 anchors (16 in `f64`),
-/// unless positives are so many that a list would be longer.
+/// unless positives are so many that a list would be longer. Rows that are each other's candidates have the distance of each pair computed once, in
+/// advance, where half a matrix of distances fits 16 MiB and the limit of the workspace.
 ///
 /// # Edge cases
 /// * No triplets at all (one class, singletons, a single row): value 0, gradient 0. No rows at all are an error for the means.
@@ -208,11 +209,16 @@ pub(crate) fn evaluate<A: Scalar>(
         .map(|candidates| Side::new(candidates.rows, loss.distance));
     let candidates = separate.as_ref().unwrap_or(&anchors);
     let groups = Groups::new(input.labels, input.candidates().labels, separate.is_none());
+    let limit = workspace.limit();
+    let panels = match separate {
+        Some(_) => Panels::new(&anchors, candidates),
+        None => Panels::within(&anchors, &mut workspace.panels[0], limit),
+    };
     let pass = Pass {
         loss,
         anchors: &anchors,
         candidates,
-        candidate_terms: &candidates.candidate_terms(),
+        panels: &panels,
         groups: &groups,
         weights: input.weights,
         many: loss.finds_many(&groups, input.anchors.nrows() * candidates.rows.nrows()),

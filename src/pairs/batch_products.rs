@@ -10,9 +10,7 @@ use ndarray::{ArrayViewMut1, ArrayViewMut2, s};
 
 use super::batch::kind;
 use super::batch_pass::{AllPairs, PairRows, Sums};
-use crate::batch_distance::{
-    Backward, BatchDistance, MeasureSome, Pull, Role, Side, panel_distances,
-};
+use crate::batch_distance::{Backward, BatchDistance, MeasureSome, Panels, Pull, Role, Side};
 use crate::blocks::{Split, Threads, Units, map_merge};
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
@@ -62,10 +60,11 @@ impl<A: Scalar> Products<'_, '_, A> {
         workspace: &mut Workspace<A>,
     ) -> Sums {
         let n = self.side.rows.nrows();
-        let terms = self.side.candidate_terms();
         let mut losses = losses.map(|losses| PairRows::new(losses, n));
         let mut sums = Sums::NONE;
-        let step = rows_at_a_time::<A>(n, workspace.limit());
+        let limit = workspace.limit();
+        let panels = Panels::within(self.side, &mut workspace.panels[0], limit);
+        let step = rows_at_a_time::<A>(n, limit);
         for start in (0..n).step_by(step) {
             let rows = start..n.min(start + step);
             let (some, rest) = losses.split(rows.len());
@@ -75,7 +74,7 @@ impl<A: Scalar> Products<'_, '_, A> {
                 None => None,
             };
             let units = weights.as_deref_mut().map(|slice| Units { slice, len: n });
-            let part = self.weigh(rows.clone(), &terms, (units, some));
+            let part = self.weigh(rows.clone(), &panels, (units, some));
             sums = sums.merge(part.sums);
             if let (Some(gradient), Some(weights)) = (&mut gradient, weights) {
                 let backward = Backward {
@@ -94,13 +93,20 @@ impl<A: Scalar> Products<'_, '_, A> {
         sums
     }
 
-    fn weigh(&self, rows: Range<usize>, terms: &[A], written: Written<'_, '_, A>) -> Part {
+    fn weigh(
+        &self,
+        rows: Range<usize>,
+        panels: &Panels<'_, '_, A>,
+        written: Written<'_, '_, A>,
+    ) -> Part {
         /// Of a multiply-add in a product, on one thread.
         const NANOSECONDS: f64 = 0.02;
         let products = (rows.len() * self.side.rows.len()) as f64;
         let leaf = |first, count, written: Written<'_, '_, A>| {
             with_buffer(|buffer| {
-                self.panel(rows.start, first..first + count, terms, written, buffer)
+                let start = rows.start + first;
+                let distances = panels.distances(start..start + count, buffer);
+                self.panel(rows.start, first..first + count, distances, written)
             })
         };
         map_merge(
@@ -113,18 +119,15 @@ impl<A: Scalar> Products<'_, '_, A> {
         )
     }
 
-    /// A panel of the rows from `start` on.
+    /// A panel of the rows from `start` on, whose distances are given.
     fn panel(
         &self,
         start: usize,
         panel: Range<usize>,
-        terms: &[A],
+        distances: &[A],
         (weights, mut losses): Written<'_, '_, A>,
-        buffer: &mut Vec<A>,
     ) -> Part {
         let (side, n) = (self.side, self.side.rows.nrows());
-        let rows = start + panel.start..start + panel.end;
-        let distances = panel_distances(side, rows, side, terms, buffer);
         let mut weights = weights.map(|weights| weights.slice);
         let mut part = Part {
             sums: Sums::NONE,

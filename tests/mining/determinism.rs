@@ -1,6 +1,6 @@
 //! The same bits on any number of threads, and with a workspace that has been used.
 
-use contrastive::{HardNegativeInput, HardNegativeMiner, Workspace};
+use contrastive::{BatchDistance, HardNegativeInput, HardNegativeMiner, Workspace};
 use rayon::ThreadPoolBuilder;
 
 use crate::batch::{Batch, Outcome, Random, all_options};
@@ -48,6 +48,25 @@ fn used_workspace_gives_the_bits_of_a_new_one() {
     for batch in batches() {
         let used = bits(&batch.solve_with(&mut workspace));
         assert_eq!(used, bits(&batch.solve()), "{:?}", batch.options);
+    }
+}
+
+/// 64 KiB have no room for the distances of each pair in advance. |x|² + |y|² − 2x·y is the same from either end; x̂·y/‖y‖ is not.
+#[test]
+fn distances_in_advance_have_the_bits_of_distances_from_either_end() {
+    let mut batches: Vec<_> = batches().collect();
+    batches
+        .retain(|batch| !batch.options.separate && batch.options.distance != BatchDistance::Cosine);
+    assert!(batches.len() > 5);
+    for mut batch in batches {
+        batch.anchors = Random(batch.anchors.len() as u64)
+            .rows(200, 64)
+            .mapv(|x| x as f32);
+        batch.labels = (0..200).map(|row| row % 61).collect();
+        batch.weights = None;
+        let small = &mut Workspace::with_limit(1 << 16).unwrap();
+        let expected = bits(&batch.solve_with(small));
+        assert_eq!(bits(&batch.solve()), expected, "{:?}", batch.options);
     }
 }
 
