@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView3, ArrayViewMut2, ShapeBuilder, s};
+use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3, ShapeBuilder, s};
 
 use super::block::Left;
 use super::engine::Engine;
-use super::score::panel_view;
+use super::layout::Chunk;
 use super::sinks::Sinks;
-use crate::blocks::{Units, for_each};
+use crate::blocks::for_each;
 use crate::gemm::{Write, product, segmented_product};
 use crate::scalar::Scalar;
 use crate::workspace::Buffer;
@@ -75,64 +75,67 @@ impl<A: Scalar> Engine<'_, '_, A> {
         parts: &[Part<'_, A>],
         turned: &mut [A],
     ) {
-        const DIMS: usize = 192;
+        /// Columns that a leaf makes: whole tiles of the product.
+        const COLUMNS: usize = 192;
+        /// Panels that a leaf makes at most. A leaf goes down all documents, over more pages than the processor knows the places of: the more panels
+        /// share the way, the better.
+        const PANELS: usize = 8;
         let (dim, panels, tile) = (
             self.dim(),
             queries.len().div_ceil(A::PANEL),
             self.layout.tile::<A>(),
         );
-        let out = Units {
-            slice: turned,
-            len: A::PANEL,
-        };
-        let chunks = self.layout.chunks[slab.clone()].iter().enumerate();
-        let chunks: Vec<_> = chunks
-            .filter(|(_, chunk)| self.blocks[chunk.block].left == left)
-            .collect();
+        let of_left = |chunk: &Chunk| self.blocks[chunk.block].left == left;
         // The chunks of a side follow each other.
-        let Some(first_chunk) = self
-            .layout
-            .chunks
-            .iter()
-            .position(|chunk| self.blocks[chunk.block].left == left)
-        else {
+        let Some(first_chunk) = self.layout.chunks.iter().position(of_left) else {
             return;
         };
-        for_each(
-            self.product_threads(queries, slab),
-            panels * dim,
-            DIMS,
-            out,
-            &|first, count, out: Units<A>| {
-                let mut rest = out.slice;
-                let mut row = first;
-                while row < first + count {
-                    let (panel, from) = (row / dim, row % dim);
+        let chunks = slab.clone().zip(&self.layout.chunks[slab.clone()]);
+        let chunks: Vec<_> = chunks.filter(|(_, chunk)| of_left(chunk)).collect();
+        let threads = self.product_threads(queries, slab);
+        let grain = panels.div_ceil(4).min(PANELS);
+        let out = ArrayViewMut3::from_shape((panels, dim, A::PANEL), turned);
+        let by_column = out.expect("as long as its shape").permuted_axes([1, 0, 2]);
+        for_each(threads, dim, COLUMNS, by_column, &|start, count, out| {
+            let by_panel = out.permuted_axes([1, 0, 2]);
+            for_each(threads, panels, grain, by_panel, &|first, _, mut out| {
+                let (mut from, end) = (start, start + count);
+                while from < end {
                     let part = Part::of(parts, from);
-                    let to = part.columns.end.min(from + first + count - row);
-                    let (piece, others) = rest.split_at_mut((to - from) * A::PANEL);
-                    rest = others;
-                    row += to - from;
+                    let to = part.columns.end.min(end);
                     for &(index, chunk) in &chunks {
-                        let rows = self
-                            .matrices
-                            .of(self.blocks[chunk.block].right)
-                            .embeddings
-                            .rows();
-                        let rows = rows.slice_move(s![chunk.rows.clone(), from..to]);
-                        let scores = &part.tiles[(index * panels + panel) * tile..]
-                            [..chunk.rows.len() * A::PANEL];
-                        let write = if slab.start + index == first_chunk {
+                        let write = if index == first_chunk {
                             Write::Set
                         } else {
                             Write::Add
                         };
-                        let piece = panel_view(piece, to - from);
-                        product(rows.reversed_axes(), scores, piece, write);
+                        let tiles = &part.tiles[((index - slab.start) * panels + first) * tile..];
+                        let out = out.slice_mut(s![.., from - start..to - start, ..]);
+                        self.add_chunk(chunk, from..to, tiles, out, write);
                     }
+                    from = to;
                 }
-            },
-        );
+            });
+        });
+    }
+
+    /// Adds some columns of a chunk of rows to what panels of queries come to, `[panel][column][lane]`, by the chunk's tiles.
+    fn add_chunk(
+        &self,
+        chunk: &Chunk,
+        columns: Range<usize>,
+        tiles: &[A],
+        mut out: ArrayViewMut3<'_, A>,
+        write: Write,
+    ) {
+        let matrix = self.matrices.of(self.blocks[chunk.block].right);
+        let rows = matrix.embeddings.rows();
+        let rows = rows.slice(s![chunk.rows.clone(), columns]);
+        let tiles = tiles.chunks(self.layout.tile::<A>());
+        for (out, tile) in out.outer_iter_mut().zip(tiles) {
+            let weights = &tile[..chunk.rows.len() * A::PANEL];
+            product(rows.reversed_axes(), weights, out, write);
+        }
     }
 
     /// Adds scores · rows of the left side to the gradients of the right sides.
