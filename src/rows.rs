@@ -87,11 +87,17 @@ pub(crate) struct Extent {
 impl Extent {
     /// A block of rows fits the second-level cache with its gradient.
     const BLOCK_BYTES: usize = 128 << 10;
+    /// A block whose gradient goes past the caches ends with a wait for the stores, and its rows are read ahead of only from within: the fewer the better.
+    const STREAMED_BLOCK_BYTES: usize = 512 << 10;
     /// What a thread reads and reduces in a nanosecond, roughly.
     const BYTES_PER_NANOSECOND: f64 = 8.0;
 
     pub(crate) fn grain(self) -> usize {
-        (Self::BLOCK_BYTES / self.row_bytes.max(1)).max(1)
+        let bytes = match self.stores() {
+            Stores::Cached => Self::BLOCK_BYTES,
+            Stores::Streamed => Self::STREAMED_BLOCK_BYTES,
+        };
+        (bytes / self.row_bytes.max(1)).max(1)
     }
 
     pub(crate) fn threads(self) -> Threads {
@@ -184,7 +190,7 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
         let mut totals = Totals::default();
         let mut scratch = Scratch::take();
         let streamed = self.gradient.is_some() && self.stores == Stores::Streamed;
-        let mut staging = Staging::take(streamed);
+        let mut staging = Staging::take();
         for row in 0..self.count {
             let weight = self
                 .weights

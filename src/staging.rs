@@ -1,4 +1,4 @@
-//! Rows in a place of their own: as slices, staged in the cache, and wide ones for sums; kept by each thread from block to block.
+//! Rows in a place of their own: as slices, and wide ones for sums; kept by each thread from block to block.
 
 use std::cell::Cell;
 
@@ -19,15 +19,8 @@ pub(crate) fn contiguous<'a, A: Scalar>(row: ArrayView1<'a, A>, spare: &'a mut V
     }
 }
 
-/// The rows of one loss as slices: where they lie, or copied to a place of their own.
-///
-/// Rows are copied if their columns are not contiguous. Where they come from memory and are read twice, for the loss and for its gradient, all but the first
-/// are copied as well: large arrays tend to lie at a distance of many whole pages, so that rows of the same number have addresses which the first-level
-/// cache takes for each other, and a pass that goes through them in step would find neither there.
-pub(crate) struct Staging<A> {
-    buffer: Vec<A>,
-    copies: bool,
-}
+/// The rows of one loss as slices: where they lie, or copied to a place of their own if their columns are not contiguous.
+pub(crate) struct Staging<A>(Vec<A>);
 
 impl<A: Scalar> Staging<A> {
     #[inline(always)]
@@ -36,56 +29,40 @@ impl<A: Scalar> Staging<A> {
         rows: [ArrayView1<'s, A>; N],
     ) -> [&'s [A]; N] {
         let mut slices = [&[] as &[A]; N];
-        let mut copies = self.copies;
+        let mut contiguous = true;
         for (slice, row) in slices.iter_mut().zip(&rows) {
             match row.to_slice() {
                 Some(row) => *slice = row,
-                None => copies = true,
+                None => contiguous = false,
             }
         }
-        if copies {
-            slices = self.copied(rows);
+        if contiguous {
+            slices
+        } else {
+            self.copied(rows)
         }
-        slices
     }
 
-    /// The rows, copied but for the first if that is contiguous.
+    #[cold]
     #[inline(never)]
     fn copied<'s, const N: usize>(&'s mut self, rows: [ArrayView1<'s, A>; N]) -> [&'s [A]; N] {
-        let line = 64 / size_of::<A>();
-        let len = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        // Apart, and each at the beginning of a cache line.
-        let stride = len.next_multiple_of(line) + 2 * line;
-        if self.buffer.len() < N * stride + line {
-            self.buffer.resize(N * stride + line, A::zero());
-        }
-        let start = self.buffer.as_ptr() as usize / size_of::<A>() % line;
-        let buffer = &mut self.buffer[(line - start) % line..];
-        let mut places = buffer.chunks_mut(stride);
-        let mut slices = [&[] as &[A]; N];
-        for (index, (slice, row)) in slices.iter_mut().zip(rows).enumerate() {
-            let place = &mut places.next().unwrap_or_default()[..row.len()];
-            match row.to_slice() {
-                Some(row) if index == 0 => {
-                    *slice = row;
-                    continue;
-                }
-                Some(row) => place.copy_from_slice(row),
-                None => place.iter_mut().zip(row).for_each(|(to, &x)| *to = x),
-            }
-            *slice = place;
-        }
-        slices
+        self.0.clear();
+        rows.iter().for_each(|row| self.0.extend(row));
+        let mut rest = self.0.as_slice();
+        rows.map(|row| {
+            let (copy, others) = rest.split_at(row.len());
+            rest = others;
+            copy
+        })
     }
 
-    pub(crate) fn take(copies: bool) -> Self {
-        let buffer = A::staging().try_with(Cell::take).unwrap_or_default();
-        Self { buffer, copies }
+    pub(crate) fn take() -> Self {
+        Self(A::staging().try_with(Cell::take).unwrap_or_default())
     }
 
     pub(crate) fn give_back(self) {
         // While the thread is being torn down there is nowhere to keep it.
-        let _ = A::staging().try_with(|slot| slot.set(self.buffer));
+        let _ = A::staging().try_with(|slot| slot.set(self.0));
     }
 }
 

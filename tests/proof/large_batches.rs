@@ -1,4 +1,4 @@
-//! Batches that are beyond the caches: their rows are staged, and their gradients stored past the caches.
+//! Batches that are beyond the caches: their gradients are stored past them, in blocks of other sizes.
 
 use contrastive::{
     CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss,
