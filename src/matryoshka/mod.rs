@@ -13,7 +13,8 @@ pub use nested::Nested;
 /// Trains embeddings whose first coordinates are good embeddings by themselves: L = Σₖ wₖ L(first mₖ coordinates).
 ///
 /// Gradient: Σₖ wₖ ∂L(first mₖ)/∂x, each reaching the coordinates that its prefix has; those beyond the longest prefix have gradient 0. Cosines are taken within each
-/// prefix, so every prefix is normalised by its own norm. Row losses are summed likewise; the report is that of the longest prefix.
+/// prefix, so every prefix is normalised by its own norm. Row losses are summed likewise; the report is that of the longest prefix. A prefix of
+/// weight 0 takes no part in any of it.
 ///
 /// It takes every loss of embeddings that can be cut short ([`Nested`]): of pairs, of triplets, of labelled batches, InfoNCE.
 ///
@@ -71,16 +72,18 @@ impl<L> Matryoshka<L> {
         })
     }
 
-    /// A weight for each prefix.
+    /// A weight for each prefix; one of weight 0 is left out.
     ///
     /// # Errors
-    /// If they are not as many as prefixes, or one is negative or not finite.
+    /// If they are not as many as prefixes, one is negative or not finite, or all are 0.
     pub fn with_weights(self, weights: &[f64]) -> Result<Self, Error> {
         check_shape("weights", &[self.dims.len()], &[weights.len()])?;
         for &weight in weights {
             let in_range = weight >= 0.0 && weight.is_finite();
             check("weight", "a finite number, not negative", weight, in_range)?;
         }
+        let some = weights.iter().any(|&weight| weight > 0.0);
+        check("weights", "one at least that is not 0", 0.0, some)?;
         Ok(Self {
             weights: weights.to_vec(),
             ..self
@@ -105,7 +108,7 @@ impl<A: Scalar, L: Nested<A>> Loss<A> for Matryoshka<L> {
         let expected = "lengths of prefixes that the embeddings have";
         check("dims", expected, longest as f64, longest <= dim)?;
         let prefixes = self.dims.iter().copied().zip(self.weights.iter().copied());
-        let prefixes: Vec<(usize, f64)> = prefixes.collect();
+        let prefixes: Vec<(usize, f64)> = prefixes.filter(|prefix| prefix.1 > 0.0).collect();
         self.loss
             .evaluate_prefixes(&prefixes, input, want, workspace)
     }

@@ -1,23 +1,71 @@
-//! Replays the corpus of the fuzzer: what it has reached of the public API holds on any toolchain.
+//! Replays the corpus of the fuzzer: what it has reached of the public API holds on any toolchain. `-- --ignored` mutates it for a minute.
 //!
 //! How to fuzz is told in `tests/fuzz/README.md`.
 
 mod checks;
+mod mutations;
 
 use std::path::Path;
+use std::time::Duration;
 
-/// Checks every file of the corpus of a target, after a few inputs that need no file.
-fn replay(target: &str, check: fn(&[u8])) {
-    check(&[]);
-    (0..=u8::MAX).for_each(|byte| check(&[byte]));
+use mutations::{Mutations, check_for};
+
+type Check = fn(&[u8]);
+
+/// The targets that have a corpus.
+const TARGETS: [(&str, Check); 11] = [
+    ("batch_triplet", checks::batch_triplet),
+    ("chunks", checks::chunks),
+    ("cosine_embedding", checks::cosine_embedding),
+    ("hard_negatives", checks::hard_negatives),
+    ("info_nce", checks::info_nce),
+    ("matryoshka", checks::matryoshka),
+    ("memory_queue", checks::memory_queue),
+    ("pairs", checks::pairs),
+    ("score_functions", checks::score_functions),
+    ("scores", checks::scores),
+    ("triplet_margin", checks::triplet_margin),
+];
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fuzz/corpus")
         .join(target);
     let files = std::fs::read_dir(&corpus).expect("the corpus is part of the repository");
-    for file in files {
-        let path = file.expect("a readable directory").path();
-        check(&std::fs::read(&path).expect("a readable file"));
-    }
+    let mut paths: Vec<_> = files
+        .map(|file| file.expect("a readable directory").path())
+        .collect();
+    paths.sort();
+    let read = |path| std::fs::read(path).expect("a readable file");
+    paths.iter().map(read).collect()
+}
+
+/// All targets at once, `FUZZ_SECONDS` (60) of the clock, from `FUZZ_SEED` (0) on.
+#[test]
+#[ignore = "takes a minute"]
+fn mutations_of_the_corpus_hold() {
+    let number = |name: &str, otherwise| match std::env::var(name) {
+        Ok(text) => text.parse().expect("a whole number"),
+        Err(_) => otherwise,
+    };
+    let time = Duration::from_secs(number("FUZZ_SECONDS", 60));
+    let seed = number("FUZZ_SEED", 0);
+    std::thread::scope(|scope| {
+        for (target, check) in TARGETS {
+            scope.spawn(move || {
+                let mutations = Mutations::new(corpus(target), seed);
+                let count = check_for(time, target, mutations, check);
+                println!("{target}: {count} mutations");
+            });
+        }
+    });
+}
+
+/// Checks every file of the corpus of a target, after a few inputs that need no file.
+fn replay(target: &str, check: Check) {
+    check(&[]);
+    (0..=u8::MAX).for_each(|byte| check(&[byte]));
+    corpus(target).iter().for_each(|file| check(file));
 }
 
 #[test]

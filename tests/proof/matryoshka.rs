@@ -305,6 +305,7 @@ fn prefixes_that_are_none_are_refused_and_nothing_is_written() {
     let nested = Matryoshka::new(loss, &[2, 5]).unwrap();
     assert!(nested.clone().with_weights(&[1.0]).is_err());
     assert!(nested.clone().with_weights(&[1.0, f64::NAN]).is_err());
+    assert!(nested.clone().with_weights(&[0.0, 0.0]).is_err());
     let rows = rows(3, 4, 0);
     let input = InfoNceInput::new(rows.view(), rows.view());
     assert!(matches!(
@@ -349,4 +350,22 @@ fn embeddings_of_another_length_are_refused_though_their_prefixes_would_do() {
         loss.forward(input),
         Err(Error::Shape { name: "y", .. })
     ));
+}
+
+#[test]
+fn prefix_of_weight_zero_takes_no_part_whatever_its_numbers() {
+    let (mut x, y) = (rows(3, 4, 1), rows(3, 4, 2));
+    let labels = array![PairLabel::Match, PairLabel::NoMatch, PairLabel::Match];
+    x.column_mut(3).fill(f64::NAN);
+    let loss = CosineEmbeddingLoss::new(-0.5).unwrap();
+    let nested = Matryoshka::new(loss, &[2, 4]).unwrap();
+    let nested = nested.with_weights(&[1.0, 0.0]).unwrap();
+    let input = CosineEmbeddingInput::new(x.view(), y.view(), labels.view());
+    let (value, gradient) = nested.value_and_gradient(input).unwrap();
+    let (short_x, short_y) = (x.slice(s![.., ..2]), y.slice(s![.., ..2]));
+    let input = CosineEmbeddingInput::new(short_x, short_y, labels.view());
+    let (expected, short) = loss.value_and_gradient(input).unwrap();
+    assert_eq!(value, expected);
+    assert_eq!(gradient.x.slice(s![.., ..2]), short.x);
+    assert!(gradient.x.slice(s![.., 2..]).iter().all(|&g| g == 0.0));
 }
