@@ -93,9 +93,10 @@ impl Extent {
     const BYTES_PER_NANOSECOND: f64 = 8.0;
 
     pub(crate) fn grain(self) -> usize {
-        let bytes = match self.stores() {
-            Stores::Cached => Self::BLOCK_BYTES,
-            Stores::Streamed => Self::STREAMED_BLOCK_BYTES,
+        let bytes = if self.stores() == Stores::Streamed {
+            Self::STREAMED_BLOCK_BYTES
+        } else {
+            Self::BLOCK_BYTES
         };
         (bytes / self.row_bytes.max(1)).max(1)
     }
