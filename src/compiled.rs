@@ -12,8 +12,8 @@ use crate::workspace::Workspace;
 use crate::{AngleLoss, BatchContrastiveLoss, CoSentLoss, ContrastiveLoss, CosineSimilarityLoss};
 use crate::{
     BatchTripletLoss, CosineEmbeddingLoss, Csr, DenseScores, DistillationLoss, InfoNceChunk,
-    InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceStates, M3Loss, MarginMseLoss, MaxSim,
-    Sides, SoftmaxCrossEntropyLoss, SparseDot, Tokens, TripletMarginLoss,
+    InfoNceGradient, InfoNceLoss, InfoNceStates, M3Loss, MarginMseLoss, MaxSim, Sides,
+    SoftmaxCrossEntropyLoss, SparseDot, Tokens, TripletMarginLoss,
 };
 use crate::{HardNegativeInput, HardNegativeMiner, HardNegatives};
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
 use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
+/// An input cut short, and its weight.
+type Prefix<'a, L, A> = (Input<'a, L, A>, f64);
 type Wanted<'w, 'g, L, A> = Want<'w, A, <L as Loss<A>>::Gradient<'g>, <L as Loss<A>>::Report>;
 
 macro_rules! compiled {
@@ -86,10 +88,34 @@ compiled! {
     loss batch_contrastive: BatchContrastiveLoss<&dyn Distance<Self>>, pairs::batch_contrastive;
     loss cosent: CoSentLoss<&dyn Distance<Self>>, pairs::cosent;
     loss angle: AngleLoss, pairs::angle;
+    fn cosine_embedding_prefixes(
+        loss: &CosineEmbeddingLoss,
+        input: &Input<'_, CosineEmbeddingLoss, Self>,
+        prefixes: &[Prefix<'_, CosineEmbeddingLoss, Self>],
+        want: &mut Wanted<'_, '_, CosineEmbeddingLoss, Self>
+    ) -> Result<Option<Self>, Error> = cosine_embedding::evaluate_prefixes;
+    fn triplet_margin_prefixes(
+        loss: &TripletMarginLoss<&dyn Distance<Self>>,
+        input: &Input<'_, TripletMarginLoss<&dyn Distance<Self>>, Self>,
+        prefixes: &[Prefix<'_, TripletMarginLoss<&dyn Distance<Self>>, Self>],
+        want: &mut Wanted<'_, '_, TripletMarginLoss<&dyn Distance<Self>>, Self>
+    ) -> Result<Option<Self>, Error> = triplet_margin::evaluate_prefixes;
+    fn cosine_similarity_prefixes(
+        loss: &CosineSimilarityLoss,
+        input: &Input<'_, CosineSimilarityLoss, Self>,
+        prefixes: &[Prefix<'_, CosineSimilarityLoss, Self>],
+        want: &mut Wanted<'_, '_, CosineSimilarityLoss, Self>
+    ) -> Result<Option<Self>, Error> = pairs::cosine_similarity_prefixes;
+    fn contrastive_prefixes(
+        loss: &ContrastiveLoss<&dyn Distance<Self>>,
+        input: &Input<'_, ContrastiveLoss<&dyn Distance<Self>>, Self>,
+        prefixes: &[Prefix<'_, ContrastiveLoss<&dyn Distance<Self>>, Self>],
+        want: &mut Wanted<'_, '_, ContrastiveLoss<&dyn Distance<Self>>, Self>
+    ) -> Result<Option<Self>, Error> = pairs::contrastive_prefixes;
     fn info_nce_prefixes(
         loss: &InfoNceLoss,
-        input: &InfoNceInput<'_, Self>,
-        prefixes: &[info_nce::Prefix<'_, Self>],
+        input: &Input<'_, InfoNceLoss, Self>,
+        prefixes: &[Prefix<'_, InfoNceLoss, Self>],
         want: &mut Wanted<'_, '_, InfoNceLoss, Self>,
         workspace: &mut Workspace<Self>
     ) -> Result<Option<Self>, Error> = info_nce::evaluate_prefixes;

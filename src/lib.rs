@@ -140,6 +140,7 @@ mod matryoshka;
 mod memory_queue;
 mod offsets;
 mod pairs;
+mod prefixes;
 mod reduction;
 mod rows;
 mod scalar;

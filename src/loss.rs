@@ -169,6 +169,11 @@ impl<'a, A, G, R> Want<'a, A, G, R> {
         }
     }
 
+    /// All of it, and nothing but the value is left.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::value())
+    }
+
     /// The loss of each row as well, unweighted.
     #[must_use]
     pub fn with_rows(self, rows: ArrayViewMut1<'a, A>) -> Self {

@@ -37,8 +37,22 @@ pub(crate) struct Out<'a, G> {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Outcome {
     pub(crate) loss: f64,
+    /// Whether the report counts it among those whose loss is not zero.
+    pub(crate) active: bool,
     /// Numbers for the report, each summed over the rows.
     pub(crate) tally: [f64; 4],
+}
+
+impl Outcome {
+    #[inline(always)]
+    pub(crate) fn new(loss: f64, tally: [f64; 4]) -> Self {
+        let active = loss != 0.0;
+        Self {
+            loss,
+            active,
+            tally,
+        }
+    }
 }
 
 /// The sums over a block of rows.
@@ -59,8 +73,8 @@ impl Totals {
         }
         if outcome.loss != 0.0 {
             self.active = self.active.plus(weight);
-            self.active_rows += 1.0;
         }
+        self.active_rows += f64::from(u8::from(outcome.active));
         for (sum, x) in self.tally.iter_mut().zip(outcome.tally) {
             *sum += x;
         }

@@ -26,7 +26,7 @@ impl<I: Isa, const N: usize> Singles<I, 0, N> for Zeros {
     }
 }
 
-/// Writes rows as a function of `others` of the same length, the same bits whatever their layout; a row that is `None` is not written.
+/// Writes rows as a function of `others` of the same length, or adds that to them; the same bits whatever their layout. A row that is `None` is not written.
 #[inline(always)]
 pub(crate) fn write_singles<A: Scalar, I: Isa, const M: usize, const N: usize>(
     rows: &mut [Option<ArrayViewMut1<'_, A>>; N],
@@ -42,12 +42,13 @@ pub(crate) fn write_singles<A: Scalar, I: Isa, const M: usize, const N: usize>(
             contiguous &= target.is_some();
         }
     }
+    let added = stores == Stores::Added;
     if !contiguous {
-        scatter(rows, others, values);
+        scatter(rows, others, added, values);
     } else if stores == Stores::Streamed && lie_alike(&targets) {
         stream(targets, others, values);
     } else {
-        store(targets, others, values);
+        store(targets, others, added, values);
     }
 }
 
@@ -62,11 +63,23 @@ fn lie_alike<const N: usize>(rows: &[Option<&mut [f32]>; N]) -> bool {
     places.all(|place| Some(place) == first)
 }
 
+/// What is stored of some columns where others are already: their sum, or what comes.
+#[inline(always)]
+fn joined<I: Isa>(added: bool, there: &[f32; LANES], comes: I::Single) -> I::Single {
+    if added {
+        let negated = I::single_sub(I::single(0.0), comes);
+        I::single_sub(I::load(there), negated)
+    } else {
+        comes
+    }
+}
+
 /// Writes rows of any layout.
 #[inline(always)]
 fn scatter<A: Scalar, I: Isa, const M: usize, const N: usize>(
     rows: &mut [Option<ArrayViewMut1<'_, A>>; N],
     others: [&[f32]; M],
+    added: bool,
     values: &mut impl Singles<I, M, N>,
 ) {
     let len = rows.iter().flatten().map(|row| row.len()).max();
@@ -78,7 +91,8 @@ fn scatter<A: Scalar, I: Isa, const M: usize, const N: usize>(
                 let mut lanes = [0.0; LANES];
                 I::store(value, &mut lanes);
                 for (column, x) in columns.clone().zip(lanes) {
-                    row[column] = A::narrow(f64::from(x));
+                    let before = if added { row[column] } else { A::zero() };
+                    row[column] = before + A::narrow(f64::from(x));
                 }
             }
         }
@@ -119,6 +133,7 @@ fn load<I: Isa, const M: usize>(groups: [&[[f32; LANES]]; M], group: usize) -> [
 fn store<I: Isa, const M: usize, const N: usize>(
     rows: [Option<&mut [f32]>; N],
     others: [&[f32]; M],
+    added: bool,
     values: &mut impl Singles<I, M, N>,
 ) {
     let len = rows.iter().flatten().map(|row| row.len()).max();
@@ -132,7 +147,8 @@ fn store<I: Isa, const M: usize, const N: usize>(
     for group in 0..count {
         for (part, value) in parts.iter_mut().zip(values.at(load::<I, M>(wholes, group))) {
             if let Some((whole, _)) = part {
-                I::store(value, &mut whole[group]);
+                let whole = &mut whole[group];
+                I::store(joined::<I>(added, whole, value), whole);
             }
         }
     }
@@ -140,6 +156,7 @@ fn store<I: Isa, const M: usize, const N: usize>(
         let values = values.at(some::<I, M>(others, count * LANES));
         for (part, value) in parts.into_iter().zip(values) {
             if let Some((_, rest)) = part {
+                let value = joined::<I>(added, &padded(rest), value);
                 store_some::<I>(value, rest);
             }
         }
@@ -286,7 +303,9 @@ mod tests {
             Place::Nowhere,
         ];
         for level in available() {
-            for stores in [Stores::Cached, Stores::Streamed] {
+            for stores in [Stores::Cached, Stores::Streamed, Stores::Added] {
+                // What rows hold before, of which nothing is left where they are overwritten.
+                let before = if stores == Stores::Added { -1.0 } else { 0.0 };
                 for len in (0..50).chain([255, 256, 300]) {
                     let x: Vec<f32> = (0..len).map(|i| i as f32 + 0.5).collect();
                     let y: Vec<f32> = (0..len).map(|i| 7.0 - i as f32).collect();
@@ -302,12 +321,12 @@ mod tests {
                             });
                         });
                         let case = format!("{level:?} {stores:?} {len} {first:?} {second:?}");
-                        let expected = x.iter().zip(&y).map(|(x, y)| x + 2.0 * y);
+                        let expected = x.iter().zip(&y).map(|(x, y)| before + (x + 2.0 * y));
                         assert!(
                             matches!(first, Place::Nowhere) || sums.iter().copied().eq(expected),
                             "{case}"
                         );
-                        let expected = x.iter().map(|x| x * 3.0);
+                        let expected = x.iter().map(|x| before + x * 3.0);
                         assert!(
                             matches!(second, Place::Nowhere) || other.iter().copied().eq(expected),
                             "{case}"

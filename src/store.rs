@@ -13,6 +13,8 @@ pub(crate) enum Stores {
     Cached,
     /// Past the caches: see [`simd::stream`].
     Streamed,
+    /// Added to what is there.
+    Added,
 }
 
 impl Stores {
@@ -206,7 +208,14 @@ fn put<A: Scalar, I: Isa>(
 ) {
     match row.as_slice_mut() {
         Some(row) if stores == Stores::Streamed => simd::stream::<A, I>(&mut row[columns], piece),
+        Some(row) if stores == Stores::Added => {
+            let row = row[columns].iter_mut().zip(piece);
+            row.for_each(|(to, &x)| *to += x);
+        }
         Some(row) => row[columns].copy_from_slice(piece),
+        None if stores == Stores::Added => {
+            columns.zip(piece).for_each(|(column, &x)| row[column] += x);
+        }
         None => columns.zip(piece).for_each(|(column, &x)| row[column] = x),
     }
 }
@@ -245,11 +254,15 @@ mod tests {
 
     fn check<A: Scalar>(len: usize, offset: usize) {
         let from: Vec<A> = (0..len).map(|i| A::narrow(i as f64 + 1.0)).collect();
-        for (level, stores) in
-            available().flat_map(|level| [(level, Stores::Cached), (level, Stores::Streamed)])
-        {
-            let mut contiguous = Array1::from_elem(len + offset, A::zero());
-            let mut strided = Array2::from_elem((len, 3), A::zero());
+        let ways = [Stores::Cached, Stores::Streamed, Stores::Added];
+        for (level, stores) in available().flat_map(|level| ways.map(|stores| (level, stores))) {
+            // What is added to counts; what is overwritten does not.
+            let before = match stores {
+                Stores::Added => A::one(),
+                _ => A::zero(),
+            };
+            let mut contiguous = Array1::from_elem(len + offset, before);
+            let mut strided = Array2::from_elem((len, 3), before);
             dispatch_at(
                 level,
                 Twice {
@@ -265,18 +278,18 @@ mod tests {
                 .iter()
                 .skip(offset)
                 .zip(&from)
-                .all(|(&to, &x)| to == x + x);
+                .all(|(&to, &x)| to == before + x + x);
             let negated = strided
                 .column(1)
                 .iter()
                 .zip(&from)
-                .all(|(&to, &x)| to == -x);
+                .all(|(&to, &x)| to == before - x);
             let rest = strided
                 .column(0)
                 .iter()
                 .chain(strided.column(2))
                 .chain(contiguous.iter().take(offset))
-                .all(|x| x.is_zero());
+                .all(|&x| x == before);
             assert!(
                 doubled && negated && rest,
                 "{level:?} {stores:?} {len} {offset}"

@@ -20,6 +20,7 @@ criterion_group!(
     benches,
     limits::limits,
     row_losses::cosine_embedding,
+    row_losses::matryoshka,
     row_losses::triplet_margin,
     row_losses::triplet_options,
     info_nce::in_batch,

@@ -1,8 +1,8 @@
 //! Cosine embedding and triplet margin.
 
 use contrastive::{
-    CosineDistance, CosineEmbeddingInput, CosineEmbeddingLoss, Distance, Lp, PairLabel, Scalar,
-    SquaredEuclidean, TripletMarginInput, TripletMarginLoss,
+    CosineDistance, CosineEmbeddingInput, CosineEmbeddingLoss, Distance, Lp, Matryoshka, PairLabel,
+    Scalar, SquaredEuclidean, TripletMarginInput, TripletMarginLoss,
 };
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use ndarray::{Array1, Array3};
@@ -19,6 +19,25 @@ pub(crate) fn cosine_embedding(c: &mut Criterion) {
             pairs::<f32>(&mut group, pass, n, dim);
         }
         pairs::<f64>(&mut group, pass, 1024, 768);
+    }
+}
+
+/// The loss over prefixes, beside `plain`, the same batch without any. Bytes are those of `plain`.
+pub(crate) fn matryoshka(c: &mut Criterion) {
+    const DIMS: [usize; 5] = [64, 128, 256, 512, 768];
+    let (pass, dim) = (Pass::ForwardBackward, 768);
+    let mut group = group(c, "cosine_embedding/matryoshka");
+    let cosine = CosineEmbeddingLoss::new(0.0).expect("a margin in range");
+    let nested = Matryoshka::new(cosine, &DIMS).expect("rising lengths");
+    for n in [1024, 8192] {
+        let (x, y) = (rows::<f32>(n, dim, 1), rows::<f32>(n, dim, 2));
+        let labels = Array1::from_shape_fn(n, |i| PairLabel::from(i % 2 == 0));
+        let input = CosineEmbeddingInput::new(x.view(), y.view(), labels.view());
+        let bytes = Throughput::Bytes((2 * n * dim * size_of::<f32>() * pass.transfers()) as u64);
+        let id = shape::<f32>(n, dim);
+        let plain = format!("{id}_plain");
+        loss(&mut group, &plain, bytes.clone(), pass, &cosine, input);
+        loss(&mut group, &id, bytes, pass, &nested, input);
     }
 }
 

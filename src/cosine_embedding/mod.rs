@@ -7,11 +7,12 @@ use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 use crate::error::{Error, check};
 use crate::label::PairLabel;
 use crate::loss::{Loss, OwnedGradient, Want};
+use crate::prefixes::{PairViews, Prefix, Prefixes, clear_beyond};
 use crate::reduction::Reduction;
-use crate::rows::{self, Extent, check_shape};
+use crate::rows::{self, Extent, RowLoss, check_shape};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
-use pass::Pass;
+use pass::{Pass, Views};
 
 /// Pulls matching pairs to cosine 1 and pushes the others below a margin.
 ///
@@ -232,46 +233,95 @@ impl<A: Scalar> Loss<A> for CosineEmbeddingLoss {
     }
 }
 
+/// What a caller may want of the loss.
+type Wanted<'w, 'g, A> = Want<'w, A, CosineEmbeddingGradient<'g, A>, CosineEmbeddingReport>;
+
 pub(crate) fn evaluate<A: Scalar>(
     loss: &CosineEmbeddingLoss,
     input: CosineEmbeddingInput<'_, A>,
-    want: Want<'_, A, CosineEmbeddingGradient<'_, A>, CosineEmbeddingReport>,
+    want: Wanted<'_, '_, A>,
     _: &mut Workspace<A>,
 ) -> Result<A, Error> {
-    let (n, dim) = input.x.dim();
-    check_shape("y", &[n, dim], input.y.shape())?;
-    check_shape("labels", &[n], input.labels.shape())?;
-    loss.reduction.check_weights("x", n, input.weights)?;
-    if let Some(rows) = &want.rows {
-        check_shape("rows", &[n], rows.shape())?;
-    }
-    if let Some(gradient) = &want.gradient {
-        for (name, view) in [("gradient.x", &gradient.x), ("gradient.y", &gradient.y)] {
-            view.as_ref()
-                .map_or(Ok(()), |view| check_shape(name, &[n, dim], view.shape()))?;
-        }
-    }
-    let extent = Extent {
-        rows: n,
-        row_bytes: 2 * dim * size_of::<A>(),
-    };
+    loss.check(&input, &want)?;
     let pass = Pass { loss: *loss, input };
-    let gradient = want.gradient.map(|gradient| (gradient.x, gradient.y));
-    let (value, totals) = rows::evaluate(
-        &pass,
-        extent,
-        loss.reduction,
-        input.weights,
-        gradient,
-        want.rows,
-    );
-    if let Some(report) = want.report {
-        let [matches, match_sum, others, other_sum] = totals.tally;
-        *report = CosineEmbeddingReport {
-            active: totals.active_rows / n as f64,
-            match_cosine: match_sum / matches,
-            no_match_cosine: other_sum / others,
-        };
+    Ok(loss.run(&pass, input, want))
+}
+
+/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where the divisor depends on their losses.
+pub(crate) fn evaluate_prefixes<A: Scalar>(
+    loss: &CosineEmbeddingLoss,
+    input: &CosineEmbeddingInput<'_, A>,
+    prefixes: &[(CosineEmbeddingInput<'_, A>, f64)],
+    want: &mut Wanted<'_, '_, A>,
+) -> Result<Option<A>, Error> {
+    loss.check(input, want)?;
+    let passes = prefixes.iter().map(|&(input, weight)| Prefix {
+        columns: input.x.ncols(),
+        pass: Pass { loss: *loss, input },
+        weight,
+    });
+    let Some(passes) = Prefixes::<_, PairViews>::new(loss.reduction, passes) else {
+        return Ok(None);
+    };
+    let mut want = want.take();
+    if let Some(gradient) = &mut want.gradient {
+        clear_beyond(&mut gradient.x, passes.columns());
+        clear_beyond(&mut gradient.y, passes.columns());
     }
-    Ok(value)
+    Ok(Some(loss.run(&passes, *input, want)))
+}
+
+impl CosineEmbeddingLoss {
+    fn check<A: Scalar>(
+        &self,
+        input: &CosineEmbeddingInput<'_, A>,
+        want: &Wanted<'_, '_, A>,
+    ) -> Result<(), Error> {
+        let (n, dim) = input.x.dim();
+        check_shape("y", &[n, dim], input.y.shape())?;
+        check_shape("labels", &[n], input.labels.shape())?;
+        self.reduction.check_weights("x", n, input.weights)?;
+        if let Some(rows) = &want.rows {
+            check_shape("rows", &[n], rows.shape())?;
+        }
+        if let Some(gradient) = &want.gradient {
+            for (name, view) in [("gradient.x", &gradient.x), ("gradient.y", &gradient.y)] {
+                view.as_ref()
+                    .map_or(Ok(()), |view| check_shape(name, &[n, dim], view.shape()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A pass over input that has been checked.
+    fn run<'g, A: Scalar>(
+        &self,
+        pass: &impl RowLoss<A, Views<'g, A>>,
+        input: CosineEmbeddingInput<'_, A>,
+        want: Wanted<'_, 'g, A>,
+    ) -> A {
+        let (n, dim) = input.x.dim();
+        let extent = Extent {
+            rows: n,
+            row_bytes: 2 * dim * size_of::<A>(),
+        };
+        let gradient = want.gradient.map(|gradient| (gradient.x, gradient.y));
+        let (value, totals) = rows::evaluate(
+            pass,
+            extent,
+            self.reduction,
+            input.weights,
+            gradient,
+            want.rows,
+        );
+        if let Some(report) = want.report {
+            let [matches, match_sum, others, other_sum] = totals.tally;
+            *report = CosineEmbeddingReport {
+                active: totals.active_rows / n as f64,
+                match_cosine: match_sum / matches,
+                no_match_cosine: other_sum / others,
+            };
+        }
+        value
+    }
 }

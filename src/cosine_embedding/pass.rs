@@ -36,7 +36,7 @@ impl<A: Scalar> Pass<'_, A> {
 }
 
 /// The gradient views of a block of pairs.
-type Views<'g, A> = (Option<ArrayViewMut2<'g, A>>, Option<ArrayViewMut2<'g, A>>);
+pub(super) type Views<'g, A> = (Option<ArrayViewMut2<'g, A>>, Option<ArrayViewMut2<'g, A>>);
 
 impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
     #[inline(always)]
@@ -61,7 +61,7 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
             PairLabel::Match => [1.0, pair.cosine, 0.0, 0.0],
             PairLabel::NoMatch => [0.0, 0.0, 1.0, pair.cosine],
         };
-        Outcome { loss, tally }
+        Outcome::new(loss, tally)
     }
 }
 

@@ -49,7 +49,7 @@ pub use chunks::{InfoNceChunk, InfoNceStates, InfoNceTotal};
 pub(crate) use chunks::{apply, observe};
 pub use directions::{Directions, PartitionMode};
 pub use input::{InfoNceGradient, InfoNceInput, InfoNceOwnedGradient, InfoNceReport};
-pub(crate) use nested::{Prefix, evaluate as evaluate_prefixes};
+pub(crate) use nested::evaluate as evaluate_prefixes;
 pub(crate) use positives::Positives;
 pub use positives::Targets;
 pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};

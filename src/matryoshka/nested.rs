@@ -49,6 +49,30 @@ pub trait Nested<A: Scalar>: Loss<A, OwnedGradient: 'static> {
 type Input<'a, L, A> = <L as Loss<A>>::Input<'a>;
 type Gradient<'g, L, A> = <L as Loss<A>>::Gradient<'g>;
 
+type Wanted<'w, 'g, L, A> = Want<'w, A, <L as Loss<A>>::Gradient<'g>, <L as Loss<A>>::Report>;
+
+/// Several prefixes in one pass, if `together` makes one of them; a pass for each otherwise.
+fn together_or_each<'a, 'w, 'g, A: Scalar, L: Nested<A>>(
+    loss: &L,
+    prefixes: &[(usize, f64)],
+    input: L::Input<'a>,
+    mut want: Wanted<'w, 'g, L, A>,
+    workspace: &mut Workspace<A>,
+    together: impl FnOnce(
+        &L::Input<'a>,
+        &[(L::Input<'a>, f64)],
+        &mut Wanted<'w, 'g, L, A>,
+        &mut Workspace<A>,
+    ) -> Result<Option<A>, Error>,
+) -> Result<A, Error> {
+    let cut = |&(dim, weight): &(usize, f64)| (L::prefix(input, dim), weight);
+    let inputs: Vec<_> = prefixes.iter().map(cut).collect();
+    match together(&input, &inputs, &mut want, workspace)? {
+        Some(value) => Ok(value),
+        None => evaluate_each(loss, prefixes, input, want, workspace),
+    }
+}
+
 /// The first columns of embeddings, which are their last axis.
 fn cut<A, D: RemoveAxis>(embeddings: ArrayView<'_, A, D>, dim: usize) -> ArrayView<'_, A, D> {
     let axis = Axis(embeddings.ndim() - 1);
@@ -83,6 +107,20 @@ impl<A: Scalar> Nested<A> for CosineEmbeddingLoss {
     fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
         vec![any(gradient.x), any(gradient.y)]
     }
+
+    /// One pass over the rows, but where the divisor depends on the losses of each prefix.
+    fn evaluate_prefixes(
+        &self,
+        prefixes: &[(usize, f64)],
+        input: Input<'_, Self, A>,
+        want: Wanted<'_, '_, Self, A>,
+        workspace: &mut Workspace<A>,
+    ) -> Result<A, Error> {
+        let together = |input: &_, prefixes: &[_], want: &mut _, _: &mut _| {
+            A::cosine_embedding_prefixes(self, input, prefixes, want)
+        };
+        together_or_each(self, prefixes, input, want, workspace, together)
+    }
 }
 
 impl<A: Scalar, D: Distance<A>> Nested<A> for TripletMarginLoss<D> {
@@ -109,6 +147,21 @@ impl<A: Scalar, D: Distance<A>> Nested<A> for TripletMarginLoss<D> {
             any(gradient.positive),
             any(gradient.negatives),
         ]
+    }
+
+    /// One pass over the rows, but where the divisor depends on the losses of each prefix.
+    fn evaluate_prefixes(
+        &self,
+        prefixes: &[(usize, f64)],
+        input: Input<'_, Self, A>,
+        want: Wanted<'_, '_, Self, A>,
+        workspace: &mut Workspace<A>,
+    ) -> Result<A, Error> {
+        let loss = self.of_any_distance();
+        let together = |input: &_, prefixes: &[_], want: &mut _, _: &mut _| {
+            A::triplet_margin_prefixes(&loss, input, prefixes, want)
+        };
+        together_or_each(self, prefixes, input, want, workspace, together)
     }
 }
 
@@ -151,15 +204,13 @@ impl<A: Scalar> Nested<A> for InfoNceLoss {
         &self,
         prefixes: &[(usize, f64)],
         input: Input<'_, Self, A>,
-        mut want: Want<'_, A, Gradient<'_, Self, A>, Self::Report>,
+        want: Wanted<'_, '_, Self, A>,
         workspace: &mut Workspace<A>,
     ) -> Result<A, Error> {
-        let cut = |&(dim, weight): &(usize, f64)| (<Self as Nested<A>>::prefix(input, dim), weight);
-        let inputs: Vec<_> = prefixes.iter().map(cut).collect();
-        match A::info_nce_prefixes(self, &input, &inputs, &mut want, workspace)? {
-            Some(value) => Ok(value),
-            None => evaluate_each(self, prefixes, input, want, workspace),
-        }
+        let together = |input: &_, prefixes: &[_], want: &mut _, workspace: &mut _| {
+            A::info_nce_prefixes(self, input, prefixes, want, workspace)
+        };
+        together_or_each(self, prefixes, input, want, workspace, together)
     }
 }
 
@@ -206,9 +257,9 @@ impl<A: Scalar, D: Distance<A>> Nested<A> for BatchContrastiveLoss<D> {
     }
 }
 
-/// The losses of pairs differ in what a label is, and not in what is cut short.
+/// The losses of pairs differ in what a label is, and in whether prefixes are passed over together.
 macro_rules! of_pairs {
-    ($loss:ty, $label:ty $(, $distance:ident)?) => {
+    ($loss:ty, $label:ty $(, $distance:ident)? $(; $together:expr)?) => {
         impl<A: Scalar $(, $distance: Distance<A>)?> Nested<A> for $loss {
             fn shapes<'i>(
                 input: &'i PairInput<'_, A, $label>,
@@ -227,12 +278,27 @@ macro_rules! of_pairs {
             fn arrays<'g>(gradient: Gradient<'g, Self, A>) -> Vec<Option<ArrayViewMutD<'g, A>>> {
                 vec![any(gradient.x), any(gradient.y)]
             }
+
+            $(fn evaluate_prefixes(
+                &self,
+                prefixes: &[(usize, f64)],
+                input: Input<'_, Self, A>,
+                want: Wanted<'_, '_, Self, A>,
+                workspace: &mut Workspace<A>,
+            ) -> Result<A, Error> {
+                let together = |input: &_, prefixes: &[_], want: &mut _, _: &mut _| {
+                    $together(self, input, prefixes, want)
+                };
+                together_or_each(self, prefixes, input, want, workspace, together)
+            })?
         }
     };
 }
 
-of_pairs!(ContrastiveLoss<D>, PairLabel, D);
-of_pairs!(CosineSimilarityLoss, A);
+of_pairs!(ContrastiveLoss<D>, PairLabel, D; |loss: &Self, input, prefixes, want| {
+    A::contrastive_prefixes(&loss.of_any_distance(), input, prefixes, want)
+});
+of_pairs!(CosineSimilarityLoss, A; A::cosine_similarity_prefixes);
 of_pairs!(CoSentLoss<D>, A, D);
 // Each prefix has halves of its own, and so other complex numbers.
 of_pairs!(AngleLoss, A);

@@ -2,13 +2,14 @@
 
 use super::hard::{Hardness, hardness};
 use super::input::{PairGradient, PairInput, PairOwnedGradient, Wanted};
-use super::pass::{Pass, Term};
+use super::pass::{Pass, Term, Views};
 use crate::distance::{Chosen, CosineDistance, Distance};
 use crate::error::{Error, check};
 use crate::label::PairLabel;
 use crate::loss::{Loss, Want};
+use crate::prefixes::{PairViews, Prefix, Prefixes};
 use crate::reduction::Reduction;
-use crate::rows;
+use crate::rows::{self, RowLoss};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
 
@@ -87,6 +88,14 @@ impl<D> ContrastiveLoss<D> {
     /// Another distance: [`Lp`](crate::Lp) (Euclidean, Manhattan), [`SquaredEuclidean`](crate::SquaredEuclidean), or your own [`Distance`].
     pub fn with_distance<E>(self, distance: E) -> ContrastiveLoss<E> {
         self.over(distance)
+    }
+
+    /// The loss of a distance that is known only when it runs.
+    pub(crate) fn of_any_distance<A: Scalar>(&self) -> ContrastiveLoss<&dyn Distance<A>>
+    where
+        D: Distance<A>,
+    {
+        self.over(&self.distance)
     }
 
     pub(super) fn over<E>(&self, distance: E) -> ContrastiveLoss<E> {
@@ -218,8 +227,7 @@ impl<A: Scalar, D: Distance<A>> Loss<A> for ContrastiveLoss<D> {
         want: Want<'_, A, PairGradient<'_, A>, ContrastiveReport>,
         workspace: &mut Workspace<A>,
     ) -> Result<A, Error> {
-        let distance: &dyn Distance<A> = &self.distance;
-        A::contrastive(&self.over(distance), input, want, workspace)
+        A::contrastive(&self.of_any_distance(), input, want, workspace)
     }
 }
 
@@ -236,19 +244,67 @@ pub(crate) fn evaluate<A: Scalar>(
     } else {
         Hardness::ALL
     };
-    let pass = Pass {
+    Ok(run(
+        &pass(loss, input, hardness),
+        loss.reduction,
+        input,
+        want,
+    ))
+}
+
+/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where divisor or pairs depend on the distances in each of them.
+pub(crate) fn evaluate_prefixes<A: Scalar>(
+    loss: &ContrastiveLoss<&dyn Distance<A>>,
+    input: &PairInput<'_, A>,
+    prefixes: &[(PairInput<'_, A>, f64)],
+    want: &mut Wanted<'_, '_, A, ContrastiveReport>,
+) -> Result<Option<A>, Error> {
+    input.check(loss.reduction, want)?;
+    if loss.hard_pairs {
+        return Ok(None);
+    }
+    let passes = prefixes.iter().map(|&(input, weight)| Prefix {
+        columns: input.x.ncols(),
+        pass: pass(loss, input, Hardness::ALL),
+        weight,
+    });
+    let Some(passes) = Prefixes::<_, PairViews>::new(loss.reduction, passes) else {
+        return Ok(None);
+    };
+    let mut want = want.take();
+    if let Some(gradient) = &mut want.gradient {
+        gradient.clear_beyond(passes.columns());
+    }
+    Ok(Some(run(&passes, loss.reduction, *input, want)))
+}
+
+fn pass<'l, 'a, A: Scalar>(
+    loss: &'l ContrastiveLoss<&'l dyn Distance<A>>,
+    input: PairInput<'a, A>,
+    hardness: Hardness,
+) -> Pass<'a, A, Chosen<'l, A>, impl Fn(usize, f64) -> Term + Sync> {
+    Pass {
         x: input.x,
         y: input.y,
         measure: Chosen::new(loss.distance),
-        term: |row: usize, distance: f64| {
+        term: move |row: usize, distance: f64| {
             let term = loss.of(input.labels[row], distance);
             hardness.apply(input.labels[row], distance, term)
         },
-    };
+    }
+}
+
+/// A pass over input that has been checked.
+fn run<'g, A: Scalar>(
+    pass: &impl RowLoss<A, Views<'g, A>>,
+    reduction: Reduction,
+    input: PairInput<'_, A>,
+    want: Wanted<'_, 'g, A, ContrastiveReport>,
+) -> A {
     let (value, totals) = rows::evaluate(
-        &pass,
-        pass.extent(),
-        loss.reduction,
+        pass,
+        input.extent(),
+        reduction,
         input.weights,
         want.gradient.map(|gradient| (gradient.x, gradient.y)),
         want.rows,
@@ -256,5 +312,5 @@ pub(crate) fn evaluate<A: Scalar>(
     if let Some(report) = want.report {
         *report = ContrastiveReport::new(totals.active_rows, totals.tally);
     }
-    Ok(value)
+    value
 }

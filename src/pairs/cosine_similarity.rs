@@ -1,11 +1,12 @@
 //! Cosine similarity loss: the cosine of a pair as large as its grade.
 
 use super::input::{PairGradient, PairInput, PairOwnedGradient, Wanted, check_grades};
-use super::pass::{CosineOfPair, Pass, Term};
+use super::pass::{CosineOfPair, Pass, Term, Views};
 use crate::error::Error;
 use crate::loss::{Loss, Want};
+use crate::prefixes::{PairViews, Prefix, Prefixes};
 use crate::reduction::Reduction;
-use crate::rows;
+use crate::rows::{self, RowLoss};
 use crate::scalar::Scalar;
 use crate::similarity::Cosine;
 use crate::workspace::Workspace;
@@ -97,11 +98,41 @@ pub(crate) fn evaluate<A: Scalar>(
 ) -> Result<A, Error> {
     input.check(loss.reduction, &want)?;
     check_grades(input.labels)?;
-    let pass = Pass {
+    Ok(run(&pass(input), loss.reduction, input, want))
+}
+
+/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where the divisor depends on their losses.
+pub(crate) fn evaluate_prefixes<A: Scalar>(
+    loss: &CosineSimilarityLoss,
+    input: &PairInput<'_, A, A>,
+    prefixes: &[(PairInput<'_, A, A>, f64)],
+    want: &mut Wanted<'_, '_, A, CosineSimilarityReport>,
+) -> Result<Option<A>, Error> {
+    input.check(loss.reduction, want)?;
+    check_grades(input.labels)?;
+    let passes = prefixes.iter().map(|&(input, weight)| Prefix {
+        columns: input.x.ncols(),
+        pass: pass(input),
+        weight,
+    });
+    let Some(passes) = Prefixes::<_, PairViews>::new(loss.reduction, passes) else {
+        return Ok(None);
+    };
+    let mut want = want.take();
+    if let Some(gradient) = &mut want.gradient {
+        gradient.clear_beyond(passes.columns());
+    }
+    Ok(Some(run(&passes, loss.reduction, *input, want)))
+}
+
+fn pass<'a, A: Scalar>(
+    input: PairInput<'a, A, A>,
+) -> Pass<'a, A, CosineOfPair, impl Fn(usize, Cosine<A::Real>) -> Term + Sync> {
+    Pass {
         x: input.x,
         y: input.y,
         measure: CosineOfPair,
-        term: |row: usize, pair: Cosine<A::Real>| {
+        term: move |row: usize, pair: Cosine<A::Real>| {
             let rest = residual(pair.cosine, pair.distance, input.labels[row].wide());
             Term {
                 loss: rest * rest,
@@ -109,11 +140,20 @@ pub(crate) fn evaluate<A: Scalar>(
                 tally: [pair.cosine, rest.abs(), 0.0, 0.0],
             }
         },
-    };
+    }
+}
+
+/// A pass over input that has been checked.
+fn run<'g, A: Scalar>(
+    pass: &impl RowLoss<A, Views<'g, A>>,
+    reduction: Reduction,
+    input: PairInput<'_, A, A>,
+    want: Wanted<'_, 'g, A, CosineSimilarityReport>,
+) -> A {
     let (value, totals) = rows::evaluate(
-        &pass,
-        pass.extent(),
-        loss.reduction,
+        pass,
+        input.extent(),
+        reduction,
         input.weights,
         want.gradient.map(|gradient| (gradient.x, gradient.y)),
         want.rows,
@@ -125,7 +165,7 @@ pub(crate) fn evaluate<A: Scalar>(
             absolute_error: error,
         };
     }
-    Ok(value)
+    value
 }
 
 /// c − g, where c is large from 1 − c: the difference to a grade near 1 keeps its digits.

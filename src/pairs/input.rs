@@ -7,8 +7,9 @@ use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 use crate::error::Error;
 use crate::label::PairLabel;
 use crate::loss::{OwnedGradient, Want};
+use crate::prefixes::clear_beyond;
 use crate::reduction::Reduction;
-use crate::rows::check_shape;
+use crate::rows::{Extent, check_shape};
 use crate::scalar::Scalar;
 
 /// A batch of pairs, with what is known of each: a [`PairLabel`], or a grade, a number of the embeddings' type that is the larger the more
@@ -109,7 +110,23 @@ impl<A: Scalar, T: 'static> OwnedGradient for PairOwnedGradient<A, T> {
 /// What a caller may want of a loss of pairs.
 pub(super) type Wanted<'w, 'g, A, R> = Want<'w, A, PairGradient<'g, A>, R>;
 
+impl<A: Scalar> PairGradient<'_, A> {
+    /// Makes the columns zero that no prefix has.
+    pub(super) fn clear_beyond(&mut self, columns: usize) {
+        clear_beyond(&mut self.x, columns);
+        clear_beyond(&mut self.y, columns);
+    }
+}
+
 impl<A: Scalar, T> PairInput<'_, A, T> {
+    pub(super) fn extent(&self) -> Extent {
+        let (n, dim) = self.x.dim();
+        Extent {
+            rows: n,
+            row_bytes: 2 * dim * size_of::<A>(),
+        }
+    }
+
     /// Checks all shapes, and the weights against the reduction.
     pub(super) fn check<R>(
         &self,

@@ -24,11 +24,13 @@ pub use batch::{
     BatchContrastiveGradient, BatchContrastiveInput, BatchContrastiveLoss,
     BatchContrastiveOwnedGradient,
 };
-pub(crate) use contrastive::evaluate as contrastive;
 pub use contrastive::{ContrastiveLoss, ContrastiveReport};
+pub(crate) use contrastive::{evaluate as contrastive, evaluate_prefixes as contrastive_prefixes};
 pub use cosent::CoSentLoss;
 pub(crate) use cosent::evaluate as cosent;
-pub(crate) use cosine_similarity::evaluate as cosine_similarity;
 pub use cosine_similarity::{CosineSimilarityLoss, CosineSimilarityReport};
+pub(crate) use cosine_similarity::{
+    evaluate as cosine_similarity, evaluate_prefixes as cosine_similarity_prefixes,
+};
 pub use input::{PairGradient, PairInput, PairOwnedGradient};
 pub use ranked::RankingReport;

@@ -4,7 +4,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::distance::{BothGradients, Chosen, Slope};
 use crate::kernels::Groups;
-use crate::rows::{Extent, Out, Outcome, RowLoss};
+use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 use crate::similarity::{Cosine, cosine};
@@ -151,16 +151,6 @@ pub(super) struct Pass<'a, A, M, F> {
     pub(super) term: F,
 }
 
-impl<A: Scalar, M, F> Pass<'_, A, M, F> {
-    pub(super) fn extent(&self) -> Extent {
-        let (n, dim) = self.x.dim();
-        Extent {
-            rows: n,
-            row_bytes: 2 * dim * size_of::<A>(),
-        }
-    }
-}
-
 impl<'g, A, M, F> RowLoss<A, Views<'g, A>> for Pass<'_, A, M, F>
 where
     A: Scalar,
@@ -187,9 +177,6 @@ where
             };
             self.measure.write::<I>([x, y], slope, factor, out, scratch);
         }
-        Outcome {
-            loss: term.loss,
-            tally: term.tally,
-        }
+        Outcome::new(term.loss, term.tally)
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn evaluate<A: Scalar>(
             },
         };
         let views = Some((gradient.x, gradient.y));
-        rows::evaluate(&pass, pass.extent(), Reduction::Sum, None, views, None);
+        rows::evaluate(&pass, input.extent(), Reduction::Sum, None, views, None);
     }
     if let Some(report) = want.report {
         let (comparisons, concordant) = ranking.concordance(distances);

@@ -311,9 +311,6 @@ impl<'g, A: Scalar> RowLoss<A, Option<ArrayViewMut2<'g, A>>> for Pass<'_, '_, A>
             let scale = out.scale * factor * per_temperature;
             write::<A, I>(out.views, out.row, out.stores, gradient, scale);
         }
-        Outcome {
-            loss: factor * compared.loss,
-            tally: [compared.entropy, 0.0, 0.0, 0.0],
-        }
+        Outcome::new(factor * compared.loss, [compared.entropy, 0.0, 0.0, 0.0])
     }
 }

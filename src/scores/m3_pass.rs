@@ -66,10 +66,7 @@ impl<'g, 's, A: Scalar> RowLoss<A, Views<'g, 's, A>> for Pass<'_, '_, A> {
             write::<A, I>(&mut views.1, out.row, out.stores, to_s, factor);
             write::<A, I>(&mut views.2, out.row, out.stores, to_m, factor);
         }
-        Outcome {
-            loss: heads.value,
-            tally,
-        }
+        Outcome::new(heads.value, tally)
     }
 }
 

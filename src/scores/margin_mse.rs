@@ -327,9 +327,6 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
                 }
             }
         }
-        Outcome {
-            loss: squares,
-            tally,
-        }
+        Outcome::new(squares, tally)
     }
 }

@@ -262,9 +262,6 @@ impl<'g, 's, A: Scalar> RowLoss<A, Views<'g, 's, A>> for Pass<'_, A> {
             tally[0] = f64::from(u8::from(better == 0));
             tally[1] = 1.0 / (1.0 + better as f64);
         }
-        Outcome {
-            loss: judged.loss,
-            tally,
-        }
+        Outcome::new(judged.loss, tally)
     }
 }

@@ -11,11 +11,12 @@ use ndarray::{
 use crate::distance::{Chosen, Distance, Lp};
 use crate::error::{Error, check};
 use crate::loss::{Loss, OwnedGradient, Want};
+use crate::prefixes::{Prefix, Prefixes, TripletViews, clear_beyond};
 use crate::reduction::Reduction;
-use crate::rows::{self, Extent, check_shape};
+use crate::rows::{self, Extent, RowLoss, check_shape};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
-use pass::Pass;
+use pass::{Pass, Views};
 
 /// Asks of every triplet that the negative be farther from the anchor than the positive, by a margin.
 ///
@@ -107,6 +108,14 @@ impl<D> TripletMarginLoss<D> {
     /// [`Distance`](crate::Distance).
     pub fn with_distance<E>(self, distance: E) -> TripletMarginLoss<E> {
         self.over(distance)
+    }
+
+    /// The loss of a distance that is known only when it runs.
+    pub(crate) fn of_any_distance<A: Scalar>(&self) -> TripletMarginLoss<&dyn Distance<A>>
+    where
+        D: Distance<A>,
+    {
+        self.over(&self.distance)
     }
 
     fn over<E>(&self, distance: E) -> TripletMarginLoss<E> {
@@ -260,8 +269,7 @@ impl<A: Scalar, D: Distance<A>> Loss<A> for TripletMarginLoss<D> {
         want: Wanted<'_, '_, A>,
         workspace: &mut Workspace<A>,
     ) -> Result<A, Error> {
-        let distance: &dyn Distance<A> = &self.distance;
-        A::triplet_margin(&self.over(distance), input, want, workspace)
+        A::triplet_margin(&self.of_any_distance(), input, want, workspace)
     }
 }
 
@@ -276,40 +284,79 @@ pub(crate) fn evaluate<A: Scalar>(
     _: &mut Workspace<A>,
 ) -> Result<A, Error> {
     loss.check(&input, &want)?;
-    let (n, dim) = input.anchor.dim();
-    let k = input.negatives.dim().1;
-    let extent = Extent {
-        rows: n,
-        row_bytes: (2 + k) * dim * size_of::<A>(),
-    };
     let pass = Pass {
         loss: &loss.over(Chosen::new(loss.distance)),
         input,
     };
-    let gradient = want
-        .gradient
-        .map(|gradient| (gradient.anchor, gradient.positive, gradient.negatives));
-    let (value, totals) = rows::evaluate(
-        &pass,
-        extent,
-        loss.reduction,
-        input.weights,
-        gradient,
-        want.rows,
-    );
-    if let Some(report) = want.report {
-        let [active, positive, negative, _] = totals.tally;
-        let triplets = (n * k) as f64;
-        *report = TripletMarginReport {
-            active: active / triplets,
-            positive_distance: positive / n as f64,
-            negative_distance: negative / triplets,
-        };
+    Ok(loss.run(&pass, input, want))
+}
+
+/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where the divisor depends on their losses.
+pub(crate) fn evaluate_prefixes<A: Scalar>(
+    loss: &TripletMarginLoss<&dyn Distance<A>>,
+    input: &TripletMarginInput<'_, A>,
+    prefixes: &[(TripletMarginInput<'_, A>, f64)],
+    want: &mut Wanted<'_, '_, A>,
+) -> Result<Option<A>, Error> {
+    loss.check(input, want)?;
+    let chosen = loss.over(Chosen::new(loss.distance));
+    let passes = prefixes.iter().map(|&(input, weight)| Prefix {
+        columns: input.anchor.ncols(),
+        pass: Pass {
+            loss: &chosen,
+            input,
+        },
+        weight,
+    });
+    let Some(passes) = Prefixes::<_, TripletViews>::new(loss.reduction, passes) else {
+        return Ok(None);
+    };
+    let mut want = want.take();
+    if let Some(gradient) = &mut want.gradient {
+        clear_beyond(&mut gradient.anchor, passes.columns());
+        clear_beyond(&mut gradient.positive, passes.columns());
+        clear_beyond(&mut gradient.negatives, passes.columns());
     }
-    Ok(value)
+    Ok(Some(loss.run(&passes, *input, want)))
 }
 
 impl<D> TripletMarginLoss<D> {
+    /// A pass over input that has been checked.
+    fn run<'g, A: Scalar>(
+        &self,
+        pass: &impl RowLoss<A, Views<'g, A>>,
+        input: TripletMarginInput<'_, A>,
+        want: Wanted<'_, 'g, A>,
+    ) -> A {
+        let (n, dim) = input.anchor.dim();
+        let k = input.negatives.dim().1;
+        let extent = Extent {
+            rows: n,
+            row_bytes: (2 + k) * dim * size_of::<A>(),
+        };
+        let gradient = want
+            .gradient
+            .map(|gradient| (gradient.anchor, gradient.positive, gradient.negatives));
+        let (value, totals) = rows::evaluate(
+            pass,
+            extent,
+            self.reduction,
+            input.weights,
+            gradient,
+            want.rows,
+        );
+        if let Some(report) = want.report {
+            let [active, positive, negative, _] = totals.tally;
+            let triplets = (n * k) as f64;
+            *report = TripletMarginReport {
+                active: active / triplets,
+                positive_distance: positive / n as f64,
+                negative_distance: negative / triplets,
+            };
+        }
+        value
+    }
+
     fn check<A: Scalar>(
         &self,
         input: &TripletMarginInput<'_, A>,

@@ -84,10 +84,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
             .distance
             .measure_two::<I>(anchor, positive, negative);
         let [(near, slope), far] = two.measured;
-        let mut outcome = Outcome {
-            loss: 0.0,
-            tally: [0.0, near, 0.0, 0.0],
-        };
+        let mut outcome = Outcome::new(0.0, [0.0, near, 0.0, 0.0]);
         let scale = out.as_ref().map_or(0.0, |out| out.scale);
         let far = self.far::<I>(far, positive, negative, near, scale, &mut outcome);
         if let Some(out) = out {
@@ -149,6 +146,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
         }
         let (loss, weight) = self.loss.of(near, distance);
         outcome.loss += loss * per_negative;
+        outcome.active = outcome.loss != 0.0;
         outcome.tally[0] += f64::from(loss != 0.0);
         outcome.tally[2] += distance;
         Far {

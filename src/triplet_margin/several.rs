@@ -33,10 +33,7 @@ impl<A: Scalar> Kernel for Several<'_, '_, '_, '_, A> {
         } = self;
         let [anchor, positive] = pair;
         let (near, slope) = pass.measure::<I>(anchor, positive);
-        let mut outcome = Outcome {
-            loss: 0.0,
-            tally: [0.0, near, 0.0, 0.0],
-        };
+        let mut outcome = Outcome::new(0.0, [0.0, near, 0.0, 0.0]);
         let scale = out.as_ref().map_or(0.0, |out| out.scale);
         let (mut far, mut pull) = (Vec::new(), 0.0);
         for k in 0..pass.input.negatives.dim().1 {

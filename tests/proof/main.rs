@@ -24,6 +24,7 @@ mod non_finite;
 mod pairs;
 mod parameters;
 mod precision;
+mod prefix_rows;
 mod prefixes;
 mod reductions;
 mod reference;

@@ -33,7 +33,7 @@ use crate::workspace::Workspace;
 use pass::Prefixes;
 
 /// The batch cut short, and its weight.
-pub(crate) type Prefix<'a, A> = (InfoNceInput<'a, A>, f64);
+type Prefix<'a, A> = (InfoNceInput<'a, A>, f64);
 
 /// The weighted sum of the loss over prefixes, which get longer. `None`, and `want` as it was, where they [share](shares_products) nothing.
 pub(crate) fn evaluate<A: Scalar>(
