@@ -174,11 +174,12 @@ pub(crate) fn scaled_moments<A: Scalar, I: Isa>(
     striped::<A, I, _>(x, y, products).products.moments()
 }
 
-struct ThreeProducts<A, I: Isa>([Stripe<I>; 3], PhantomData<A>);
+/// The sums of the moments of two rows.
+pub(crate) struct ThreeProducts<A, I: Isa>([Stripe<I>; 3], PhantomData<A>);
 
 impl<A: Scalar, I: Isa> ThreeProducts<A, I> {
     #[inline(always)]
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(
             [Stripe::zero(), Stripe::zero(), Stripe::zero()],
             PhantomData,
@@ -186,7 +187,17 @@ impl<A: Scalar, I: Isa> ThreeProducts<A, I> {
     }
 
     #[inline(always)]
-    fn moments(self) -> Moments<A::Real> {
+    pub(crate) fn copy(&self) -> Self {
+        Self(
+            self.0
+                .each_ref()
+                .map(|&Stripe { hi, lo }| Stripe { hi, lo }),
+            PhantomData,
+        )
+    }
+
+    #[inline(always)]
+    pub(crate) fn moments(self) -> Moments<A::Real> {
         let [xx, xy, yy] = self.0;
         Moments {
             xx: xx.sum::<A>(),

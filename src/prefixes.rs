@@ -1,4 +1,4 @@
-//! The pass of row losses over several prefixes of their rows: a row is read from memory once, and its gradient written, for all prefixes.
+//! The pass of row losses over several prefixes of their rows: one prefix after the other, while the row and its gradient are in the cache.
 
 use std::marker::PhantomData;
 
@@ -59,6 +59,12 @@ fn within<'v, A, D: RemoveAxis>(
     Some(view.split_at(axis, columns).0)
 }
 
+/// Whether prefixes of these lengths can be passed over together: if there are any, they get longer, and the divisor does not depend on their losses.
+pub(crate) fn in_one_pass(reduction: Reduction, columns: &[usize]) -> bool {
+    let rise = !columns.is_empty() && columns.is_sorted_by(|shorter, longer| shorter < longer);
+    rise && reduction != Reduction::MeanActive
+}
+
 /// Makes the columns beyond the longest prefix zero.
 pub(crate) fn clear_beyond<A: Scalar, D: RemoveAxis>(
     view: &mut Option<ArrayViewMut<'_, A, D>>,
@@ -84,15 +90,14 @@ pub(crate) struct Prefixes<L, V> {
 }
 
 impl<L, V> Prefixes<L, V> {
-    /// `None` where the divisor depends on the losses of each prefix, where there is none, and where one is not longer than that before it.
+    /// `None` where they are not passed over [together](in_one_pass).
     pub(crate) fn new(
         reduction: Reduction,
         prefixes: impl Iterator<Item = Prefix<L>>,
     ) -> Option<Self> {
         let prefixes: Vec<_> = prefixes.collect();
-        let longer = |pair: &[Prefix<L>]| pair[0].columns < pair[1].columns;
-        let rise = !prefixes.is_empty() && prefixes.windows(2).all(longer);
-        (rise && reduction != Reduction::MeanActive).then_some(Self {
+        let columns: Vec<_> = prefixes.iter().map(|prefix| prefix.columns).collect();
+        in_one_pass(reduction, &columns).then_some(Self {
             prefixes,
             views: PhantomData,
         })

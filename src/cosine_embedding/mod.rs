@@ -1,18 +1,20 @@
 //! Cosine embedding loss over labelled pairs.
 
 mod pass;
+mod prefixes;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 
 use crate::error::{Error, check};
 use crate::label::PairLabel;
 use crate::loss::{Loss, OwnedGradient, Want};
-use crate::prefixes::{PairViews, Prefix, Prefixes, clear_beyond};
+use crate::prefixes::{clear_beyond, in_one_pass};
 use crate::reduction::Reduction;
 use crate::rows::{self, Extent, RowLoss, check_shape};
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
 use pass::{Pass, Views};
+use prefixes::{MOST, Nested};
 
 /// Pulls matching pairs to cosine 1 and pushes the others below a margin.
 ///
@@ -255,20 +257,28 @@ pub(crate) fn evaluate_prefixes<A: Scalar>(
     want: &mut Wanted<'_, '_, A>,
 ) -> Result<Option<A>, Error> {
     loss.check(input, want)?;
-    let passes = prefixes.iter().map(|&(input, weight)| Prefix {
-        columns: input.x.ncols(),
-        pass: Pass { loss: *loss, input },
-        weight,
-    });
-    let Some(passes) = Prefixes::<_, PairViews>::new(loss.reduction, passes) else {
-        return Ok(None);
+    let columns = |&(input, _): &(CosineEmbeddingInput<'_, A>, f64)| input.x.ncols();
+    let lengths: Vec<_> = prefixes.iter().map(columns).collect();
+    let longest = match prefixes.last() {
+        Some(&(longest, _)) if in_one_pass(loss.reduction, &lengths) && lengths.len() <= MOST => {
+            longest
+        }
+        _ => return Ok(None),
     };
     let mut want = want.take();
     if let Some(gradient) = &mut want.gradient {
-        clear_beyond(&mut gradient.x, passes.columns());
-        clear_beyond(&mut gradient.y, passes.columns());
+        clear_beyond(&mut gradient.x, longest.x.ncols());
+        clear_beyond(&mut gradient.y, longest.x.ncols());
     }
-    Ok(Some(loss.run(&passes, *input, want)))
+    let pass = Nested {
+        pass: Pass {
+            loss: *loss,
+            input: longest,
+        },
+        lengths,
+        weights: prefixes.iter().map(|&(_, weight)| weight).collect(),
+    };
+    Ok(Some(loss.run(&pass, *input, want)))
 }
 
 impl CosineEmbeddingLoss {

@@ -21,7 +21,7 @@ pub(super) struct Pass<'a, A> {
 impl<A: Scalar> Pass<'_, A> {
     /// The loss of a pair as a function of c and 1 − c, and its derivative by c.
     #[inline(always)]
-    fn hinge(&self, label: PairLabel, cosine: f64, distance: f64) -> (f64, f64) {
+    pub(super) fn hinge(&self, label: PairLabel, cosine: f64, distance: f64) -> (f64, f64) {
         let (excess, slope) = match label {
             // m⁺ − c = (1 − c) − (1 − m⁺), which for m⁺ = 1 keeps the digits of 1 − c.
             PairLabel::Match => (distance - (1.0 - self.loss.positive_margin), -1.0),
@@ -57,17 +57,22 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
             let rows = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
             write::<A, I>([x, y], pair, factor, rows, out.stores);
         }
-        let tally = match label {
-            PairLabel::Match => [1.0, pair.cosine, 0.0, 0.0],
-            PairLabel::NoMatch => [0.0, 0.0, 1.0, pair.cosine],
-        };
-        Outcome::new(loss, tally)
+        Outcome::new(loss, tally(label, pair.cosine))
+    }
+}
+
+/// What the report counts of a pair.
+#[inline(always)]
+pub(super) fn tally(label: PairLabel, cosine: f64) -> [f64; 4] {
+    match label {
+        PairLabel::Match => [1.0, cosine, 0.0, 0.0],
+        PairLabel::NoMatch => [0.0, 0.0, 1.0, cosine],
     }
 }
 
 /// Writes `factor` times the gradients of a cosine; zeros for a factor of zero, whatever the rows hold.
 #[inline(always)]
-fn write<A: Scalar, I: Isa>(
+pub(super) fn write<A: Scalar, I: Isa>(
     pair: [&[A]; 2],
     cosine: Cosine<A::Real>,
     factor: f64,

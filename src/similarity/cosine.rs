@@ -27,6 +27,27 @@ pub(crate) struct Cosine<R> {
     pub(crate) distance: f64,
 }
 
+impl<R: Real> Cosine<R> {
+    /// That of a zero row, with no gradient.
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self {
+            scale: [1.0; 2],
+            shares: [R::new(0.0, 0.0); 2],
+            per_norms: 0.0,
+            ordinary: false,
+            cosine: 0.0,
+            distance: 1.0,
+        }
+    }
+
+    /// 1 − c²
+    #[inline(always)]
+    pub(super) fn square_of_sine(&self) -> f64 {
+        self.distance * (1.0 + self.cosine)
+    }
+}
+
 /// Sums of squares outside of this range may have lost digits to underflow, or overflowed.
 pub(crate) const SAFE: Range<f64> = 1e-280..1e280;
 
@@ -71,15 +92,7 @@ pub(super) fn cosine_of<A: Scalar, I: Isa>(
     let yy = yy + A::Real::new(epsilon * scale[1] * scale[1], 0.0);
     let norms = xx.sqrt() * yy.sqrt();
     if norms.value() == 0.0 {
-        let zero = A::Real::new(0.0, 0.0);
-        return Cosine {
-            scale: [1.0; 2],
-            shares: [zero; 2],
-            per_norms: 0.0,
-            ordinary: false,
-            cosine: 0.0,
-            distance: 1.0,
-        };
+        return Cosine::none();
     }
     let cosine = xy / norms;
     let mut distance = (A::Real::new(1.0, 0.0) - cosine).value();

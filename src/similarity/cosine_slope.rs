@@ -30,8 +30,7 @@ impl<R: Real> Cosine<R> {
     pub(crate) fn singles<I: Isa>(self, factor: f64) -> Option<[SingleSlope<I>; 2]> {
         let factor = factor * self.per_norms;
         let ordinary = self.ordinary && (1e-30..1e30).contains(&factor.abs());
-        let square_of_sine = self.distance * (1.0 + self.cosine);
-        if !(I::FMA && ordinary && square_of_sine > A_LITTLE) {
+        if !(I::FMA && ordinary && self.square_of_sine() > A_LITTLE) {
             return None;
         }
         let [first, second] = self.shares;

@@ -3,6 +3,7 @@
 mod angle;
 mod cosine;
 mod cosine_slope;
+mod prefixes;
 
 use crate::kernels::{Groups, Moments, dot, moments_with, square_distance};
 use crate::scalar::Scalar;
@@ -13,6 +14,7 @@ pub(crate) use angle::{Angle, angle, first_half};
 use cosine::cosine_of;
 pub(crate) use cosine::{Cosine, ORDINARY, SAFE, cosine, power_of_two_over, power_of_two_scale};
 pub(crate) use cosine_slope::{CosineSlope, SingleSlope};
+pub(crate) use prefixes::{cosines, join};
 
 /// How alike two embeddings are.
 ///

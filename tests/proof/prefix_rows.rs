@@ -2,8 +2,8 @@
 
 use contrastive::{
     CosineDistance, CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss,
-    CosineEmbeddingReport, Loss, Lp, Matryoshka, PairLabel, Reduction, Scalar, TripletMarginInput,
-    TripletMarginLoss, Want, Workspace,
+    CosineEmbeddingReport, Loss, Lp, Matryoshka, Nested, PairLabel, Reduction, Scalar,
+    TripletMarginInput, TripletMarginLoss, Want, Workspace,
 };
 use ndarray::{Array1, Array2, Array3, ArrayD, Ix2, s};
 
@@ -18,6 +18,8 @@ const WEIGHTS: [f64; 4] = [0.5, 2.0, 0.0, 1.25];
 const ROUNDINGS: f64 = 5.0;
 /// What the sums of a row lose in f64 where they cancel, relative to the largest number of a gradient.
 const CANCELLED: f64 = 1e-15;
+/// The same for the gradient of an anchor, which is a sum of two that may be rounded to f32 before.
+const OF_ANCHOR: f64 = 2.0 * f32::EPSILON as f64;
 
 fn numbers<A: Scalar>(shape: &[usize], seed: u64) -> ArrayD<A> {
     let mut random = Random::new(seed);
@@ -57,9 +59,9 @@ fn close<A: Scalar>(found: A, parts: impl IntoIterator<Item = f64>, largest: f64
     );
 }
 
-/// A gradient against those of the prefixes by themselves.
-fn is_the_sum<A: Scalar>(found: &ArrayD<A>, parts: &[ArrayD<A>]) {
-    let largest = largest(parts.iter().flatten());
+/// A gradient against those of the prefixes by themselves. What cancels in its sums is so many times as large as its numbers.
+fn is_the_sum<A: Scalar>(found: &ArrayD<A>, parts: &[ArrayD<A>], cancels: f64) {
+    let largest = cancels * largest(parts.iter().flatten());
     for (index, &found) in found.indexed_iter() {
         let parts = parts.iter();
         let parts = parts.map(|part| part.get(index.clone()).map_or(0.0, |&x| wide(x)));
@@ -67,8 +69,14 @@ fn is_the_sum<A: Scalar>(found: &ArrayD<A>, parts: &[ArrayD<A>]) {
     }
 }
 
-fn cosines_are_the_sum<A: Scalar>(n: usize, reduction: Reduction, weighted: bool) {
-    let (x, y, labels) = (matrix::<A>(n, 320, 1), matrix(n, 320, 2), labels(n));
+fn cosines_are_the_sum<A: Scalar>(
+    [x, y]: [Array2<A>; 2],
+    reduction: Reduction,
+    weighted: bool,
+    cancels: f64,
+) {
+    let n = x.nrows();
+    let labels = labels(n);
     let weights = Array1::from_shape_fn(n, |i| A::from([1.0, 0.0, 2.5][i % 3]).expect("a float"));
     let loss = CosineEmbeddingLoss::new(-0.05)
         .and_then(|loss| loss.with_reduction(reduction))
@@ -116,12 +124,18 @@ fn cosines_are_the_sum<A: Scalar>(n: usize, reduction: Reduction, weighted: bool
     is_the_sum(
         &of(&gradient.x),
         &parts.each_ref().map(|part| of(&part.1.x)),
+        cancels,
     );
     is_the_sum(
         &of(&gradient.y),
         &parts.each_ref().map(|part| of(&part.1.y)),
+        cancels,
     );
     assert!(all_zero(gradient.x.slice(s![.., 300..])));
+}
+
+fn pairs<A: Scalar>(n: usize) -> [Array2<A>; 2] {
+    [matrix(n, 320, 1), matrix(n, 320, 2)]
 }
 
 #[test]
@@ -133,12 +147,72 @@ fn cosines_of_prefixes_in_one_pass_are_the_sum_over_copies() {
         Reduction::MeanActive,
     ] {
         for weighted in [false, true] {
-            cosines_are_the_sum::<f64>(9, reduction, weighted);
-            cosines_are_the_sum::<f32>(9, reduction, weighted);
+            cosines_are_the_sum(pairs::<f64>(9), reduction, weighted, 1.0);
+            cosines_are_the_sum(pairs::<f32>(9), reduction, weighted, 1.0);
         }
     }
-    // More than what goes past the caches where there is one prefix.
-    cosines_are_the_sum::<f32>(7000, Reduction::Mean, false);
+    // More than what is written past the caches.
+    cosines_are_the_sum(pairs::<f32>(7000), Reduction::Mean, false, 1.0);
+}
+
+#[test]
+fn cosines_of_prefixes_of_large_and_small_rows_are_the_sum_over_copies() {
+    for factor in [1e-200, 1e-120, 1e120, 1e200] {
+        let [x, y] = pairs::<f64>(9);
+        cosines_are_the_sum([x * factor, y], Reduction::Mean, true, 1.0);
+    }
+    for factor in [1e-30, 1e-13, 1e13, 1e30] {
+        let [x, y] = pairs::<f32>(9);
+        cosines_are_the_sum([x, y * factor], Reduction::Mean, true, 1.0);
+    }
+}
+
+#[test]
+fn cosines_of_nearly_parallel_prefixes_are_the_sum_over_copies() {
+    fn parallel<A: Scalar>(angle: f64) -> [Array2<A>; 2] {
+        let [x, noise] = pairs::<A>(9);
+        let angle = A::from(angle).expect("a float");
+        let y = &x + &noise.mapv(|noise| noise * angle);
+        [x, y]
+    }
+    for angle in [1e-2, 1e-4] {
+        cosines_are_the_sum(parallel::<f32>(angle), Reduction::Mean, true, 1.0 / angle);
+        cosines_are_the_sum(parallel::<f64>(angle), Reduction::Mean, true, 1.0);
+    }
+}
+
+/// What [`Matryoshka`] would refuse, and more prefixes than are passed over together.
+#[test]
+fn any_number_of_prefixes_in_any_order_are_the_sum_of_each_and_none_are_refused() {
+    let ([x, y], labels) = (pairs::<f64>(9), labels(9));
+    let loss = CosineEmbeddingLoss::new(0.0).unwrap();
+    let cut = |dim| {
+        let [x, y] = [&x, &y].map(|rows| rows.slice(s![.., ..dim]));
+        CosineEmbeddingInput::new(x, y, labels.view())
+    };
+    let many = (1..=40).map(|k| (8 * k, 1.0)).collect();
+    for prefixes in [many, vec![(300, 1.0), (4, 0.5), (4, 0.25)]] {
+        let (mut to_x, mut to_y) = (&x * f64::NAN, &y * f64::NAN);
+        let want = Want::gradient(CosineEmbeddingGradient {
+            x: Some(to_x.view_mut()),
+            y: Some(to_y.view_mut()),
+        });
+        let found = loss.evaluate_prefixes(&prefixes, cut(320), want, &mut Workspace::new());
+        let mut sum = 0.0;
+        for (dim, weight) in prefixes {
+            let (value, gradient) = loss.value_and_gradient(cut(dim)).unwrap();
+            sum += weight * value;
+            for (to, part) in [(&mut to_x, &gradient.x), (&mut to_y, &gradient.y)] {
+                to.slice_mut(s![.., ..dim]).scaled_add(-weight, part);
+            }
+        }
+        assert!((found.unwrap() - sum).abs() <= ROUNDINGS * f64::EPSILON * sum);
+        // Forty prefixes, of which the shortest have gradients of order 1.
+        assert!(largest(to_x.iter().chain(&to_y)) <= 40.0 * ROUNDINGS * f64::EPSILON);
+    }
+    let want = Want::<f64, CosineEmbeddingGradient<f64>, _>::value();
+    let refused = loss.evaluate_prefixes(&[], cut(320), want, &mut Workspace::new());
+    assert!(refused.is_err());
 }
 
 fn triplets_are_the_sum<D: contrastive::Distance<f32> + Copy>(
@@ -160,15 +234,17 @@ fn triplets_are_the_sum<D: contrastive::Distance<f32> + Copy>(
     is_the_sum(
         &rows(&gradient.anchor),
         &parts.each_ref().map(|part| rows(&part.anchor)),
+        OF_ANCHOR / CANCELLED,
     );
     is_the_sum(
         &rows(&gradient.positive),
         &parts.each_ref().map(|part| rows(&part.positive)),
+        1.0,
     );
     let negatives = parts
         .each_ref()
         .map(|part| part.negatives.clone().into_dyn());
-    is_the_sum(&gradient.negatives.into_dyn(), &negatives);
+    is_the_sum(&gradient.negatives.into_dyn(), &negatives, 1.0);
 }
 
 #[test]
