@@ -163,21 +163,22 @@ impl<A: Scalar> Engine<'_, '_, A> {
             let write = if set { Write::Set } else { Write::Add };
             let rows = self.layout.chunks[first].rows.start..self.layout.chunks[last].rows.end;
             if let Some(view) = sinks.view(block.right) {
-                let chunks = first - slab.start..last + 1 - slab.start;
+                let first = first - slab.start;
                 let view = view.slice_mut(s![rows, ..]);
                 let len = panels.len() * queries.len().div_ceil(A::PANEL) * A::PANEL * A::PANEL;
                 let packed = packed[block.left as usize].take(len);
-                self.add_block(queries, slab, chunks, parts, panels, packed, view, write);
+                self.add_block(queries, slab, first, parts, panels, packed, view, write);
             }
         }
     }
 
+    /// `first` is the first chunk of the slab whose documents are rows of `view`; the others follow it.
     #[expect(clippy::too_many_arguments, reason = "one product of a pass")]
     fn add_block(
         &self,
         queries: &Range<usize>,
         slab: &Range<usize>,
-        chunks: Range<usize>,
+        first: usize,
         parts: &[Part<'_, A>],
         column_panels: &[Range<usize>],
         packed: &[A],
@@ -193,7 +194,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             grain,
             view,
             &|start, count, mut view| {
-                let chunk = chunks.start + start / grain;
+                let chunk = first + start / grain;
                 let shape = (panels, count, A::PANEL).strides((tile, A::PANEL, 1));
                 for (panel, columns) in packed.chunks_exact(len).zip(column_panels) {
                     let tiles = Part::of(parts, columns.start).tiles;

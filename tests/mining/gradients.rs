@@ -1,6 +1,7 @@
 //! Gradients against central differences of the loss over the listed triplets, and f32 against f64.
 
 use crate::batch::{Batch, Options, all_options, largest, wide};
+use crate::cases::at_most;
 use crate::naive;
 use contrastive::Triplet;
 use proptest::prelude::*;
@@ -88,7 +89,7 @@ fn gradient_is_the_slope_where_weights_are_listed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+    #![proptest_config(at_most(200))]
 
     #[test]
     fn gradient_is_the_slope(

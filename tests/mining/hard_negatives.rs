@@ -7,6 +7,7 @@ use ndarray::{Array1, Array2, ArrayView1, array, s};
 use proptest::prelude::*;
 
 use crate::batch::Random;
+use crate::cases::at_most;
 
 /// A search with its options.
 #[derive(Clone, Debug)]
@@ -136,7 +137,7 @@ fn rounded(mut search: Search) -> Search {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+    #![proptest_config(at_most(150))]
 
     #[test]
     fn negatives_are_those_of_a_full_sort(seed: u64, n in 1..40_usize, m in 1..600_usize, dim in 2..20_usize) {

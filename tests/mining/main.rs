@@ -4,6 +4,8 @@
 //! * The modules after that each prove one property, for every strategy and option.
 
 mod batch;
+#[path = "../proof/common/cases.rs"]
+mod cases;
 mod naive;
 
 mod agreement;

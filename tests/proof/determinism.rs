@@ -3,6 +3,7 @@
 //! That the feature `rayon` makes no difference follows from one thread making none: without it the same blocks run in the order in which a pool of one
 //! thread runs them. Numbers of one build can't be written down for another, because the last bits depend on the instruction set.
 
+use crate::common::cases::at_most;
 use crate::common::{Problem, Wanted, list, strategy};
 use contrastive::{Scalar, Workspace};
 use ndarray::Array1;
@@ -199,7 +200,7 @@ fn a_used_workspace_gives_the_bits_of_a_new_one() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+    #![proptest_config(at_most(256))]
 
     #[test]
     fn bits_of_any_batch_do_not_depend_on_what_is_wanted(problem in strategy::problems(list::every())) {

@@ -260,9 +260,16 @@ fn candidates_below_all_scores_of_f32_still_have_their_share_of_a_smoothed_label
     let plain = InfoNceInput::new(rows.view(), rows.view());
     let mut weighed = plain;
     weighed.log_weights.documents = Some(least.view());
-    // Scores are held to half of the largest number: half of the label's share is for a candidate that is as far below as the positive is above.
+    // Scores are held to half of the largest number: half of the label's share is for a candidate that is as far below as the positive is above,
+    // or, where the positive's distance is 0, half as far.
     let expected = f64::from(f32::MAX) * smoothing / 2.0;
-    for (loss, input) in [(loss, plain), (hard, plain), (loss, weighed)] {
+    let distance = loss.with_similarity(Similarity::SquaredEuclidean);
+    for (loss, input, expected) in [
+        (loss, plain, expected),
+        (hard, plain, expected),
+        (loss, weighed, expected),
+        (distance, plain, expected / 2.0),
+    ] {
         let mut rows = Array1::zeros(2);
         loss.forward_rows(input, rows.view_mut()).unwrap();
         let found = f64::from(rows[0]);

@@ -1,5 +1,6 @@
 //! Every gradient of every option against central differences in `f64`, of the formula and of the crate's own value.
 
+use crate::common::cases::at_most;
 use crate::common::random::Random;
 use crate::common::{Options, Problem, largest, list, naive, strategy};
 use contrastive::{InfoNceInput, InfoNceLoss, Loss, Similarity, Targets};
@@ -128,7 +129,7 @@ fn info_nce_gradient_is_the_slope_across_panels_and_chunks() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(160) })]
+    #![proptest_config(at_most(160))]
 
     #[test]
     fn cosine_embedding_gradient_is_the_slope(problem in strategy::problems(list::cosine()), seed: u64) {

@@ -1,5 +1,6 @@
 //! Any memory layout of inputs and of gradient buffers gives the bits of the contiguous copy.
 
+use crate::common::cases::at_most;
 use crate::common::layout::{self, Laid, Layout};
 use crate::common::{Options, Outcome, Problem, Views, Wanted, list, strategy};
 use contrastive::{
@@ -105,7 +106,7 @@ fn layout_does_not_change_the_bits_of_large_batches() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+    #![proptest_config(at_most(256))]
 
     #[test]
     fn layout_of_any_batch_does_not_change_the_bits(

@@ -2,7 +2,7 @@
 
 use contrastive::{
     AngleLoss, CoSentLoss, ContrastiveLoss, CosineEmbeddingLoss, CosineSimilarityLoss, Error,
-    InfoNceLoss, Lp, PairLabel, Reduction, TripletMarginLoss, Workspace,
+    InfoNceLoss, Lp, PairLabel, Reduction, SoftmaxCrossEntropyLoss, TripletMarginLoss, Workspace,
 };
 
 /// The refusal of each of `bad`, with the parameter's name, the range and the value in its message.
@@ -148,6 +148,16 @@ fn hyper_parameters_at_the_ends_of_their_range_are_taken() {
     assert!(Lp::new(1.0).is_ok() && Lp::new(f64::INFINITY).is_ok());
     assert!(InfoNceLoss::new(f64::MIN_POSITIVE).is_ok());
     assert!(Workspace::<f32>::with_limit(65_536).is_ok());
+}
+
+#[test]
+fn losses_tell_the_temperature_that_they_were_given() {
+    assert_eq!(InfoNceLoss::new(0.07).unwrap().temperature(), 0.07);
+    assert_eq!(InfoNceLoss::sigmoid(0.1, -10.0).unwrap().temperature(), 0.1);
+    assert_eq!(
+        SoftmaxCrossEntropyLoss::new(0.07).unwrap().temperature(),
+        0.07
+    );
 }
 
 #[test]

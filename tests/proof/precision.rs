@@ -1,5 +1,6 @@
 //! How many digits are right: `f32` against `f64`, and both where plain formulas cancel.
 
+use crate::common::cases::at_most;
 use crate::common::{Metric, Options, Problem, largest, list, naive, strategy};
 use contrastive::{
     CosineEmbeddingInput, CosineEmbeddingLoss, InfoNceInput, InfoNceLoss, Loss, PairLabel,
@@ -229,7 +230,7 @@ fn a_million_equal_rows_have_the_loss_of_one() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+    #![proptest_config(at_most(256))]
 
     #[test]
     fn any_row_loss_of_f32_is_that_of_f64_rounded_once_and_its_gradient_by_its_last_operations(

@@ -1,5 +1,6 @@
 //! Values and row losses against references written from the formulas, for every option.
 
+use crate::common::cases::at_most;
 use crate::common::{Options, Problem, largest, list, naive, strategy};
 use proptest::prelude::*;
 
@@ -65,7 +66,7 @@ fn large_batches_have_the_value_of_the_formula() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+    #![proptest_config(at_most(512))]
 
     #[test]
     fn any_batch_has_the_value_of_the_formula(problem in strategy::problems(list::every())) {

@@ -170,7 +170,7 @@ fn info_nce_reports_the_probability_of_several_positives() {
 fn active_share_is_that_of_all_rows_of_a_batch_of_many_blocks() {
     let n = 40_000;
     let x = Array2::<f64>::ones((n, 1));
-    let y = Array2::from_shape_fn((n, 1), |(row, _)| if row % 4 == 0 { -1.0 } else { 1.0 });
+    let y = Array2::from_shape_fn((n, 1), |(row, _)| if row < n / 4 { -1.0 } else { 1.0 });
     let labels = ndarray::Array1::from_elem(n, PairLabel::Match);
     let mut report = CosineEmbeddingReport::default();
     let want = Want::value().with_report(&mut report);

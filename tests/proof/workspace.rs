@@ -1,5 +1,6 @@
 //! A small workspace changes how a pass is cut, and results by no more than rounding.
 
+use crate::common::cases::at_most;
 use crate::common::{Outcome, Problem, largest, list, strategy};
 use contrastive::{Scalar, Workspace};
 use proptest::prelude::*;
@@ -64,7 +65,7 @@ fn results_agree_with_thousands_of_documents() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(at_most(64))]
 
     #[test]
     fn small_workspace_agrees_with_the_default(problem in strategy::problems(list::info_nce())) {

@@ -1,6 +1,7 @@
 //! Every gradient of every option against central differences of the formula; values against the formula; `f32` against `f64`.
 
 use crate::case::{Case, Kind, cases, kinds};
+use crate::cases::at_most;
 use crate::solve::{narrow, solve};
 use crate::{largest, naive};
 use contrastive::Reduction;
@@ -117,7 +118,7 @@ fn values_and_gradients_of_every_option_are_the_formula_s() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(192) })]
+    #![proptest_config(at_most(192))]
 
     #[test]
     fn values_and_gradients_of_any_batch_are_the_formula_s(

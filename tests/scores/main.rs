@@ -5,6 +5,8 @@
 
 mod bad_input;
 mod case;
+#[path = "../proof/common/cases.rs"]
+mod cases;
 mod edges;
 mod gradients;
 #[allow(dead_code, reason = "a part of it is used")]

@@ -14,6 +14,7 @@
 )]
 
 mod answer;
+pub(crate) mod cases;
 pub(crate) mod layout;
 pub(crate) mod list;
 pub(crate) mod naive;

@@ -14,6 +14,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::common::cases::at_most;
+
 fn directions(bits: usize) -> Directions {
     Directions {
         query_to_query: bits & 1 != 0,
@@ -274,10 +276,9 @@ fn any_case() -> impl Strategy<Value = Case> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        failure_persistence: None,
         // Most sets of options that are drawn at random contradict themselves somewhere.
         max_global_rejects: 1 << 16,
-        ..ProptestConfig::with_cases(256)
+        ..at_most(256)
     })]
 
     #[test]
