@@ -9,7 +9,7 @@ use ndarray::{Array1, Array2, Array3, ArrayD, Ix2, s};
 
 use crate::common::layout::{self, Laid};
 use crate::common::random::Random;
-use crate::common::{all_bits, all_zero, largest};
+use crate::common::{all_zero, largest};
 
 const DIMS: [usize; 4] = [3, 16, 17, 300];
 const WEIGHTS: [f64; 4] = [0.5, 2.0, 0.0, 1.25];
