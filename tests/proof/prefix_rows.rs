@@ -269,7 +269,7 @@ fn threads_do_not_change_the_bits_of_prefixes_in_one_pass() {
             let loss = nested(CosineEmbeddingLoss::new(0.0).unwrap());
             let input = CosineEmbeddingInput::new(x.view(), y.view(), labels.view());
             let (value, gradient) = loss.value_and_gradient(input).unwrap();
-            all_bits([&value].into_iter().chain(&gradient.x).chain(&gradient.y))
+            crate::common::all_bits([&value].into_iter().chain(&gradient.x).chain(&gradient.y))
         })
     };
     let alone = solve(1);

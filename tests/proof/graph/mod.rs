@@ -403,7 +403,7 @@ fn a_batch_without_any_positive_costs_nothing_and_has_no_gradient() {
         .value_and_gradient(input)
         .unwrap();
     assert_eq!(value, 0.0);
-    assert_eq!(gradient.queries, Array2::zeros((3, 2)));
+    assert_eq!(gradient.queries, Array2::<f64>::zeros((3, 2)));
 }
 
 #[test]
