@@ -91,6 +91,13 @@ impl Threads {
             Threads::One
         }
     }
+
+    /// For so many multiply-adds of matrix products.
+    pub(crate) fn for_products(count: f64) -> Self {
+        /// Of a multiply-add, on one thread.
+        const NANOSECONDS: f64 = 0.02;
+        Self::for_nanoseconds(count * NANOSECONDS)
+    }
 }
 
 /// Runs `leaf(first unit, work)` over blocks of at most `grain` units and merges the results in the order of the units.

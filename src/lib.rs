@@ -101,7 +101,7 @@
 //!
 //! All of it lies in two modules, behind safe functions that check what it relies on, for instructions that the compiler does not choose by
 //! itself. Every block says in a `// SAFETY:` who guarantees what (a lint refuses one that does not). `tests/sanitize` runs the
-//! tests under AddressSanitizer and valgrind, `tests/aarch64` runs them on an emulated aarch64, and a fuzzer calls the public API with
+//! tests under AddressSanitizer and a part of them under valgrind, `tests/aarch64` most of them on an emulated aarch64, and a fuzzer calls the public API with
 //! arbitrary shapes, strides and bits: `tests/fuzz`.
 //!
 //! | file | how often | what it does, and why it is needed | what argues for it |

@@ -67,7 +67,8 @@ fn lie_alike<const N: usize>(rows: &[Option<&mut [f32]>; N]) -> bool {
 #[inline(always)]
 fn joined<I: Isa>(added: bool, there: &[f32; LANES], comes: I::Single) -> I::Single {
     if added {
-        let negated = I::single_sub(I::single(0.0), comes);
+        // From −0, which leaves the sign of a zero right: −0 + 0 is 0.
+        let negated = I::single_sub(I::single(-0.0), comes);
         I::single_sub(I::load(there), negated)
     } else {
         comes
@@ -91,8 +92,8 @@ fn scatter<A: Scalar, I: Isa, const M: usize, const N: usize>(
                 let mut lanes = [0.0; LANES];
                 I::store(value, &mut lanes);
                 for (column, x) in columns.clone().zip(lanes) {
-                    let before = if added { row[column] } else { A::zero() };
-                    row[column] = before + A::narrow(f64::from(x));
+                    let x = A::narrow(f64::from(x));
+                    row[column] = if added { row[column] + x } else { x };
                 }
             }
         }

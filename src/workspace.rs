@@ -8,8 +8,8 @@ use crate::scalar::Scalar;
 /// Row-wise losses take nothing from it. InfoNCE keeps its score tiles here: at most [`limit`](Self::limit) bytes of them (64 MiB by
 /// default) whatever the batch, those of all prefixes of a [`Matryoshka`](crate::Matryoshka) together, and beside them a few numbers per row. A batch
 /// of triplets that are too many to list keeps a number for each pair of rows, beyond the limit if need be; all pairs of a batch keep as many as the
-/// limit holds, and both up to 16 MiB of distances. A new workspace allocates nothing until it is used; one that is kept from step to step spares each step the cost of fresh memory pages.
-/// Another limit sums scores in other portions, and may change the last bits.
+/// limit holds. Beside these, both keep half a matrix of distances if it is within the limit and 16 MiB. A new workspace allocates nothing until it is used; one
+/// that is kept from step to step spares each step the cost of fresh memory pages. Another limit sums scores in other portions, and may change the last bits.
 ///
 /// ```
 /// use contrastive::{InfoNceInput, InfoNceLoss, Loss, Want, Workspace};

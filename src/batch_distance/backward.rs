@@ -67,9 +67,7 @@ impl<A: Scalar> Backward<'_, '_, A> {
             Some(weights) => weights.len() * dim,
             None => 32 * self.pulls.len() * dim,
         };
-        /// Of a multiply-add in a product, on one thread.
-        const NANOSECONDS: f64 = 0.02;
-        let threads = Threads::for_nanoseconds(work as f64 * NANOSECONDS);
+        let threads = Threads::for_products(work as f64);
         for_each(threads, rows, BLOCK, gradient, &|first, count, gradient| {
             let rows = first..first + count;
             dispatch(Finish {

@@ -9,6 +9,7 @@ use crate::blocks::{Split, Threads, for_each};
 use crate::gemm::{Write, product};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
+use crate::staging::with_buffer;
 use crate::workspace::Buffer;
 
 /// Below this share of ‖x‖² + ‖y‖² a squared distance, and below this a cosine distance, is measured from the rows.
@@ -49,32 +50,31 @@ impl<'p, 'a, A: Scalar> Panels<'p, 'a, A> {
                 slice: &mut *slice,
                 rows: n,
             };
-            /// Of a multiply-add in a product, on one thread.
-            const NANOSECONDS: f64 = 0.02;
-            let threads = Threads::for_nanoseconds((len * dim) as f64 * NANOSECONDS);
+            let threads = Threads::for_products((len * dim) as f64);
             for_each(threads, n.div_ceil(A::PANEL), 1, work, &|index, _, tile| {
-                let mut panel = vec![A::zero(); dim * A::PANEL];
                 let first = index * A::PANEL;
                 let rows = first..n.min(first + A::PANEL);
-                panels.fill(rows, first, &mut panel, tile.slice);
+                with_buffer(|panel| {
+                    grow(panel, dim * A::PANEL);
+                    panels.fill(rows, first, panel, tile.slice);
+                });
             });
             panels.triangle = Some(slice);
         }
         panels
     }
 
-    /// The distances of a panel of anchors, anchor by anchor, `[anchor, candidate]`; NaN where they are to be measured. `buffer` is memory
+    /// The distances of a panel of anchors, which begins at a multiple of a panel's rows, anchor by anchor, `[anchor, candidate]`; NaN where they are to be measured. `buffer` is memory
     /// that is kept from panel to panel: fresh pages cost as much as the distances.
     pub(crate) fn distances<'b>(&self, rows: Range<usize>, buffer: &'b mut Vec<A>) -> &'b mut [A] {
+        debug_assert_eq!(rows.start % A::PANEL, 0, "the first row of a panel");
         let (m, dim) = self.candidates.rows.dim();
         let lens = match self.triangle {
             Some(_) => [0, 0, m * rows.len()],
             None => [m * A::PANEL, dim * A::PANEL, m * rows.len()],
         };
         let len = lens.iter().sum();
-        if buffer.len() < len {
-            buffer.resize(len, A::zero());
-        }
+        grow(buffer, len);
         let (tile, rest) = buffer.split_at_mut(lens[0]);
         let (panel, rest) = rest.split_at_mut(lens[1]);
         let out = &mut rest[..lens[2]];
@@ -96,7 +96,8 @@ impl<'p, 'a, A: Scalar> Panels<'p, 'a, A> {
     /// The distances of some anchors to the candidates from `first` on, `[candidate, lane]`. `panel` is memory for the anchors.
     fn fill(&self, rows: Range<usize>, first: usize, panel: &mut [A], tile: &mut [A]) {
         let candidates = self.candidates.rows.slice(s![first.., ..]);
-        self.anchors.pack(rows.clone(), panel);
+        self.anchors
+            .pack(rows.clone(), &mut panel[..candidates.ncols() * A::PANEL]);
         if candidates.ncols() == 0 {
             tile.fill(A::zero());
         } else {
@@ -110,6 +111,12 @@ impl<'p, 'a, A: Scalar> Panels<'p, 'a, A> {
             candidate_terms: &self.candidate_terms[first..],
             tile,
         });
+    }
+}
+
+fn grow<A: Scalar>(buffer: &mut Vec<A>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, A::zero());
     }
 }
 

@@ -45,9 +45,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
     ) -> Totals {
         let (n, dim) = self.anchors.rows.dim();
         let m = self.candidates.rows.nrows();
-        /// Of a multiply-add in a product, on one thread.
-        const NANOSECONDS: f64 = 0.02;
-        let threads = Threads::for_nanoseconds((n * m) as f64 * dim as f64 * NANOSECONDS);
+        let threads = Threads::for_products((n * m) as f64 * dim as f64);
         let weights = weights.map(|slice| Units { slice, len: m });
         let leaf = |first, count, written: Written<'_, A>| {
             with_buffer(|buffer| self.panel(first..first + count, written, buffer))
@@ -95,8 +93,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
     }
 
     fn takes_part(&self, anchor: usize) -> bool {
-        let groups = self.groups;
-        self.weight(anchor) != 0.0 && groups.positives(anchor) > 0 && groups.negatives(anchor) > 0
+        self.weight(anchor) != 0.0 && self.groups.has_triplets(anchor)
     }
 
     fn anchor(

@@ -51,6 +51,14 @@ impl Groups {
         self.candidates - self.ranges[anchor].len()
     }
 
+    pub(super) fn anchors(&self) -> usize {
+        self.ranges.len()
+    }
+
+    pub(super) fn has_triplets(&self, anchor: usize) -> bool {
+        self.positives(anchor) > 0 && self.negatives(anchor) > 0
+    }
+
     /// The anchor's own row among the candidates.
     pub(super) fn itself(&self, anchor: usize) -> Option<usize> {
         self.own.then_some(anchor)

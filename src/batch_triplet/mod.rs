@@ -26,6 +26,7 @@ use crate::scalar::Scalar;
 use crate::workspace::Workspace;
 use forward::Pass;
 use groups::Groups;
+use ndarray::ArrayView1;
 use totals::Totals;
 
 /// Triplet loss over a labelled batch, value and gradient straight from the embeddings: the triplets are found in it.
@@ -210,9 +211,10 @@ pub(crate) fn evaluate<A: Scalar>(
     let candidates = separate.as_ref().unwrap_or(&anchors);
     let groups = Groups::new(input.labels, input.candidates().labels, separate.is_none());
     let limit = workspace.limit();
-    let panels = match separate {
-        Some(_) => Panels::new(&anchors, candidates),
-        None => Panels::within(&anchors, &mut workspace.panels[0], limit),
+    let panels = if separate.is_none() && most_take_part(&groups, input.weights) {
+        Panels::within(&anchors, &mut workspace.panels[0], limit)
+    } else {
+        Panels::new(&anchors, candidates)
     };
     let pass = Pass {
         loss,
@@ -297,6 +299,15 @@ impl BatchTripletLoss {
             _ => false,
         }
     }
+}
+
+/// Whether so many anchors have a triplet that half of all distances, in advance, are less work than all distances of these.
+fn most_take_part<A: Scalar>(groups: &Groups, weights: Option<ArrayView1<'_, A>>) -> bool {
+    let take_part = (0..groups.anchors())
+        .filter(|&anchor| groups.has_triplets(anchor))
+        .filter(|&anchor| weights.is_none_or(|weights| !weights[anchor].is_zero()))
+        .count();
+    2 * take_part > groups.anchors()
 }
 
 fn fill(report: &mut BatchTripletReport, totals: Totals) {

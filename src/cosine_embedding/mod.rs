@@ -249,7 +249,7 @@ pub(crate) fn evaluate<A: Scalar>(
     Ok(loss.run(&pass, input, want))
 }
 
-/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where the divisor depends on their losses.
+/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where they are not passed over together.
 pub(crate) fn evaluate_prefixes<A: Scalar>(
     loss: &CosineEmbeddingLoss,
     input: &CosineEmbeddingInput<'_, A>,

@@ -58,9 +58,7 @@ pub(super) fn run<A: Scalar>(
         documents: bounds(input.documents, miner.similarity),
     };
     let ((n, dim), m) = (input.queries.dim(), input.documents.nrows());
-    /// Of a multiply-add in a product, on one thread.
-    const NANOSECONDS: f64 = 0.02;
-    let threads = Threads::for_nanoseconds(n as f64 * m as f64 * dim as f64 * NANOSECONDS);
+    let threads = Threads::for_products(n as f64 * m as f64 * dim as f64);
     let mut rankings = vec![Ranking::new(); n];
     let work = Units {
         slice: &mut rankings,

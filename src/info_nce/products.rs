@@ -93,7 +93,10 @@ impl<A: Scalar> Engine<'_, '_, A> {
         let chunks = slab.clone().zip(&self.layout.chunks[slab.clone()]);
         let chunks: Vec<_> = chunks.filter(|(_, chunk)| of_left(chunk)).collect();
         let threads = self.product_threads(queries, slab);
-        let grain = panels.div_ceil(4).min(PANELS);
+        /// Leaves that there are at least, if there are as many panels: for as many threads.
+        const LEAVES: usize = 16;
+        let blocks = dim.div_ceil(COLUMNS);
+        let grain = (panels * blocks).div_ceil(LEAVES).clamp(1, PANELS);
         let out = ArrayViewMut3::from_shape((panels, dim, A::PANEL), turned);
         let by_column = out.expect("as long as its shape").permuted_axes([1, 0, 2]);
         for_each(threads, dim, COLUMNS, by_column, &|start, count, out| {

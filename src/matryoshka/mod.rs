@@ -23,10 +23,10 @@ pub use nested::Nested;
 /// what those of the longest prefix cost, and each prefix two sweeps over its scores: 64, 128, 256, 512 and 768 columns of 4096 queries and documents
 /// take 1.4 times as long as 768 alone, and not 2.3 times (`cargo bench -- info_nce/matryoshka`). The accuracy is the sum of what each prefix promises.
 ///
-/// Losses of independent rows (labelled and graded pairs, triplets) read each row from memory once and measure it for all prefixes while it is in the
-/// cache. [`CosineEmbeddingLoss`](crate::CosineEmbeddingLoss), over up to 16 prefixes, goes on from the sums of the shorter prefixes to those of the longer
-/// ones, and sums the gradients before it writes them, once. Not so where the divisor depends on the losses
-/// ([`Reduction::MeanActive`](crate::Reduction::MeanActive)).
+/// [`CosineEmbeddingLoss`](crate::CosineEmbeddingLoss), [`TripletMarginLoss`](crate::TripletMarginLoss), [`ContrastiveLoss`](crate::ContrastiveLoss) without
+/// hard pairs and [`CosineSimilarityLoss`](crate::CosineSimilarityLoss) read each row from memory once and measure it for all prefixes while it is in the
+/// cache, unless the divisor depends on the losses ([`Reduction::MeanActive`](crate::Reduction::MeanActive)). The first of them goes on from the sums of the
+/// shorter prefixes to those of the longer ones, and sums the gradients before it writes them, once; over more than 16 prefixes it is a pass for each.
 ///
 /// Elsewhere every prefix is a pass of its own: it costs what the loss costs at its dimension, and one addition to the gradient.
 ///

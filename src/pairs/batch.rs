@@ -20,7 +20,7 @@ use crate::workspace::Workspace;
 /// Of embeddings `[n, dim]` with classes `[n]` the pairs are (0, 1), (0, 2), …, (n−2, n−1): every two once, none with itself. Value and
 /// gradient are those of the inner loss on that list of n(n−1)/2 pairs, with all of its options, hard pairs included, and with the weight wᵢwⱼ for pair (i, j).
 /// The pairs are never listed. Time is O(n²·dim); memory O(n·dim) and, beside the gradient, a number for each pair of rows as far as the [`Workspace`]
-/// holds them, and then some rows at a time.
+/// holds them, and then some rows at a time; likewise the distance of each pair, if all fit the workspace and 16 MiB.
 ///
 /// * Row losses are those of the pairs in the order above, so [`forward_rows`](Loss::forward_rows) takes n(n−1)/2 of them.
 /// * But for hard pairs the Euclidean distance, its square and the cosine distance come from a matrix product in the type of the rows, and so carry a few roundings of

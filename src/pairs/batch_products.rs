@@ -86,8 +86,8 @@ impl<A: Scalar> Products<'_, '_, A> {
                     pulls: &part.pulls,
                     scale: 1.0,
                 };
-                let panels = workspace.packed[0].take(backward.panels_len());
-                backward.run(gradient.slice_mut(s![rows, ..]), panels);
+                let packed = workspace.packed[0].take(backward.panels_len());
+                backward.run(gradient.slice_mut(s![rows, ..]), packed);
             }
         }
         sums
@@ -99,8 +99,6 @@ impl<A: Scalar> Products<'_, '_, A> {
         panels: &Panels<'_, '_, A>,
         written: Written<'_, '_, A>,
     ) -> Part {
-        /// Of a multiply-add in a product, on one thread.
-        const NANOSECONDS: f64 = 0.02;
         let products = (rows.len() * self.side.rows.len()) as f64;
         let leaf = |first, count, written: Written<'_, '_, A>| {
             with_buffer(|buffer| {
@@ -110,7 +108,7 @@ impl<A: Scalar> Products<'_, '_, A> {
             })
         };
         map_merge(
-            Threads::for_nanoseconds(products * NANOSECONDS),
+            Threads::for_products(products),
             rows.len(),
             A::PANEL,
             written,

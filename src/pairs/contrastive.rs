@@ -252,7 +252,7 @@ pub(crate) fn evaluate<A: Scalar>(
     ))
 }
 
-/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where divisor or pairs depend on the distances in each of them.
+/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where they are not passed over together.
 pub(crate) fn evaluate_prefixes<A: Scalar>(
     loss: &ContrastiveLoss<&dyn Distance<A>>,
     input: &PairInput<'_, A>,

@@ -101,7 +101,7 @@ pub(crate) fn evaluate<A: Scalar>(
     Ok(run(&pass(input), loss.reduction, input, want))
 }
 
-/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where the divisor depends on their losses.
+/// The weighted sum over prefixes of the input; `None`, and `want` as it was, where they are not passed over together.
 pub(crate) fn evaluate_prefixes<A: Scalar>(
     loss: &CosineSimilarityLoss,
     input: &PairInput<'_, A, A>,

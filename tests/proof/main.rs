@@ -30,6 +30,7 @@ mod reductions;
 mod reference;
 mod reports;
 mod rules;
+mod signed_zeros;
 #[cfg(feature = "rayon")]
 mod threads;
 mod workspace;

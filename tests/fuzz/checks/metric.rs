@@ -15,6 +15,15 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
+    /// Whether a batch takes it from matrix products.
+    pub(crate) fn comes_from_products(self) -> bool {
+        match self {
+            Self::Lp { lp, epsilon } => epsilon == 0.0 && lp == Lp::euclidean(),
+            Self::SquaredEuclidean | Self::Cosine => true,
+            Self::User => false,
+        }
+    }
+
     pub(crate) fn from(bytes: &mut Bytes<'_>) -> Result<Self, Error> {
         let p = bytes.parameter(&[2.0, 2.0, 1.0, 1.5, 3.0, f64::INFINITY, 1e9]);
         let epsilon = bytes.parameter(&[0.0, 0.0, 0.0, 1e-6, 1e-30]);

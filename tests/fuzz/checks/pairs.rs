@@ -207,8 +207,10 @@ impl Call for Pairs {
         // Distances from products carry a few roundings of ‖x‖² + ‖y‖², however small the loss.
         const OF_PRODUCTS: f64 = 16.0 * f32::EPSILON as f64 / 1e-11;
         let row = match self.kind {
-            Kind::Contrastive => square(self.margin + distance),
-            Kind::Batch { .. } => OF_PRODUCTS * square(self.margin + distance),
+            Kind::Batch { .. } if self.metric.comes_from_products() => {
+                OF_PRODUCTS * square(self.margin + distance)
+            }
+            Kind::Contrastive | Kind::Batch { .. } => square(self.margin + distance),
             Kind::CosineSimilarity(_) => square(largest(&inputs[2..3])),
             Kind::CoSent { .. } => 1e-11 * (1.0 + self.scale * (1.0 + distance)),
             Kind::Angle { .. } => 1e-11 * (1.0 + self.scale),
