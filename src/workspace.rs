@@ -35,7 +35,7 @@ pub struct Workspace<A> {
     pub(crate) packed: [Buffer<A>; 2],
     pub(crate) guide: [Buffer<A>; 2],
     pub(crate) panels: [Buffer<A>; 2],
-    pub(crate) turned: [Buffer<A>; 2],
+    pub(crate) gradients: [Buffer<A>; 2],
     pub(crate) lanes: Buffer<A>,
     pub(crate) sums: Buffer<f64>,
 }
@@ -53,7 +53,7 @@ impl<A: Scalar> Workspace<A> {
             packed: Default::default(),
             guide: Default::default(),
             panels: Default::default(),
-            turned: Default::default(),
+            gradients: Default::default(),
             lanes: Buffer::default(),
             sums: Buffer::default(),
         }

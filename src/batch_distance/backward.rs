@@ -11,7 +11,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 use super::{BatchDistance, Side};
 use crate::blocks::{Threads, Units, for_each};
 use crate::distance::add_gradient;
-use crate::gemm::{Write, product};
+use crate::gemm::{Packed, Write, product};
 use crate::kernels::dot;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
@@ -141,12 +141,11 @@ impl<A: Scalar> Backward<'_, '_, A> {
             }
             let shape = (rows.len(), chunk.len()).strides((1, BLOCK));
             let block = ArrayView2::from_shape(shape, turned).expect("as long as its shape");
-            for (index, panel) in panels.chunks_exact(others * A::PANEL).enumerate() {
-                let shape = (rows.len(), A::PANEL).strides((width, 1));
-                let out = &mut sums.products[index * A::PANEL..];
-                let out = ArrayViewMut2::from_shape(shape, out).expect("as long as its shape");
-                product(block, &panel[start * A::PANEL..], out, Write::Add);
-            }
+            let panels = Packed::panels(panels, others).skip_rows(start);
+            let shape = (rows.len(), width);
+            let out = ArrayViewMut2::from_shape(shape, &mut sums.products[..]);
+            let out = out.expect("as long as its shape");
+            product(block, panels, out, Write::Add);
         }
         sums
     }

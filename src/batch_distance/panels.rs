@@ -6,7 +6,7 @@ use ndarray::{ArrayViewMut2, s};
 
 use super::{BatchDistance, Side};
 use crate::blocks::{Split, Threads, for_each};
-use crate::gemm::{Write, product};
+use crate::gemm::{Packed, Write, product};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::staging::with_buffer;
@@ -103,7 +103,7 @@ impl<'p, 'a, A: Scalar> Panels<'p, 'a, A> {
         } else {
             let shape = (candidates.nrows(), A::PANEL);
             let view = ArrayViewMut2::from_shape(shape, &mut *tile).expect("as long as its shape");
-            product(candidates, panel, view, Write::Set);
+            product(candidates, Packed::panel(panel), view, Write::Set);
         }
         dispatch(Convert {
             distance: self.anchors.distance,

@@ -1,21 +1,23 @@
-//! The matrix product that the tiled passes are made of: any view times a packed panel.
+//! The matrix product that the tiled passes are made of: any view times packed panels.
 //!
-//! C (+)= A·B where B is one *panel*: k rows of [`Element::PANEL`](crate::scalar::Element) numbers (128 bytes), contiguous. A is never
-//! packed: its numbers are broadcast one by one, so any strides serve, and a transposed view is the transposed product. That
-//! fits InfoNCE, whose three products can all be arranged to have the small side (a block of queries, or its scores) as the panel:
+//! C (+)= A·B where B is in *panels*: for each of its [`PANEL`](crate::scalar::Element) columns (128 bytes) k rows of that many numbers, contiguous. A is never
+//! packed: its numbers are broadcast one by one, so any strides serve, and a transposed view is the transposed product. The three products of InfoNCE:
 //!
-//! | product | A, broadcast | panel | C |
+//! | product | A, broadcast | panels | C |
 //! | --- | --- | --- | --- |
-//! | scores | documents, as the caller holds them | queries, transposed when packed | scores, one panel of queries wide |
-//! | query gradient | documents, transposed view | scores | query gradient, transposed |
-//! | document gradient | scores | queries | document gradient, as the caller holds it |
+//! | scores | documents, as the caller holds them | queries, transposed when packed, once for each block of them | scores, one panel of queries wide |
+//! | query gradient | scores, transposed view | documents, packed chunk by chunk on the way | query gradient, row by row |
+//! | document gradient | scores | queries, once for each block | document gradient, as the caller holds it |
 //!
-//! So the documents, by far the most data, are read in place and never copied, and the scores are written by the first product in the
-//! very layout that the second wants. General products (`matrixmultiply`, `gemm`) pack both sides on each call.
+//! So the scores are written by the first product in the layout that the other two read, and of the documents, by far the most data, no more than a
+//! chunk is ever copied. General products (`matrixmultiply`, `gemm`) pack both sides on each call.
 //!
-//! The kernel holds a tile of C in registers: with AVX-512 12 rows × 2 vectors, with AVX2 4 × 2 … and reads per step of k two vectors of
-//! the panel and one number of each row of A.
+//! The kernel holds a tile of C in registers: with AVX-512 six rows of two panels, four vectors, or 12 rows of one; with AVX2 6 rows of two vectors.
+//! For each step of k it reads these vectors and one number of each row of A: the wide tile reads 10 times for 24 multiply-adds, the high one 14 times,
+//! which is up to a tenth of the time where a processor does two multiply-adds of 512 bits a cycle.
 
+mod packed;
+mod portable;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -23,7 +25,9 @@ mod x86;
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, Axis};
+use ndarray::{ArrayView2, ArrayView3, Axis};
+
+pub(crate) use packed::{Packed, Target};
 
 use crate::scalar::{Element, Scalar};
 use crate::simd::{Level, level};
@@ -42,48 +46,52 @@ pub(crate) fn trusted_squares<A: Scalar>() -> Range<f64> {
     A::min_positive_value().wide() / square..A::max_value().wide() * square
 }
 
-/// C (+)= A·B for A `[m, k]`, B a panel `[k, PANEL]` and C `[m, w]` with w ≤ PANEL; columns of B beyond w are not used.
-pub(crate) fn product<A: Scalar>(
+/// C (+)= A·B for A `[m, k]`, B of k rows, and C `[m, n]`; columns of B beyond n are not used.
+pub(crate) fn product<'c, A: Scalar + 'c>(
     a: ArrayView2<'_, A>,
-    b: &[A],
-    c: ArrayViewMut2<'_, A>,
+    b: Packed<'_, A>,
+    c: impl Into<Target<'c, A>>,
     write: Write,
 ) {
-    product_at(level(), a.insert_axis(Axis(0)), b, c, write);
+    product_at(level(), a.insert_axis(Axis(0)), b, c.into(), write);
 }
 
-/// C (+)= Σₛ A[s]·B[s] for A `[s, m, k]` and B a panel `[s·k, PANEL]`: what is long in k but lies in pieces.
-pub(crate) fn segmented_product<A: Scalar>(
+/// C (+)= Σₛ A[s]·B[s] for A `[s, m, k]` and B of s·k rows: what is long in k but lies in pieces.
+pub(crate) fn segmented_product<'c, A: Scalar + 'c>(
     a: ArrayView3<'_, A>,
-    b: &[A],
-    c: ArrayViewMut2<'_, A>,
+    b: Packed<'_, A>,
+    c: impl Into<Target<'c, A>>,
     write: Write,
 ) {
-    product_at(level(), a, b, c, write);
+    product_at(level(), a, b, c.into(), write);
 }
 
 fn product_at<A: Scalar>(
     level: Level,
     a: ArrayView3<'_, A>,
-    b: &[A],
-    mut c: ArrayViewMut2<'_, A>,
+    b: Packed<'_, A>,
+    c: Target<'_, A>,
     write: Write,
 ) {
     let (segments, m, k) = a.dim();
+    let panels = c.width.div_ceil(A::PANEL);
+    let last = panels.saturating_sub(1) * b.stride;
     assert!(
-        b.len() >= segments * k * A::PANEL && c.nrows() == m && c.ncols() <= A::PANEL,
+        c.rows == m && (panels == 0 || b.numbers.len() >= last + segments * k * A::PANEL),
         "shapes of a panel product"
     );
     let task = Task {
         segments,
         m,
         k,
-        width: c.ncols(),
+        width: c.width,
         a: a.as_ptr(),
         a_strides: [a.strides()[0], a.strides()[1], a.strides()[2]],
-        b: b.as_ptr(),
-        c_strides: [c.strides()[0], c.strides()[1]],
-        c: c.as_mut_ptr(),
+        b: b.numbers.as_ptr(),
+        b_panel: b.stride,
+        c: c.first,
+        c_strides: c.strides,
+        c_panel: c.panel,
         write,
     };
     // SAFETY: the pointers and strides are those of live views of the shapes just checked, C is borrowed mutably and so overlaps
@@ -96,12 +104,19 @@ struct Task<A> {
     segments: usize,
     m: usize,
     k: usize,
+    /// Columns of C, in panels the last of which may be narrower.
     width: usize,
     a: *const A,
+    /// Of segment, row and step.
     a_strides: [isize; 3],
     b: *const A,
+    /// Numbers of B from a panel to the next.
+    b_panel: usize,
     c: *mut A,
+    /// Of row and column.
     c_strides: [isize; 2],
+    /// From a panel of columns to the next.
+    c_panel: isize,
     write: Write,
 }
 
@@ -109,27 +124,19 @@ impl<A> Task<A> {
     /// The same task for `B`, which must be the type `A` under another name.
     fn cast<B>(&self) -> Task<B> {
         assert_eq!(size_of::<A>(), size_of::<B>());
-        let Self {
-            segments,
-            m,
-            k,
-            width,
-            a_strides,
-            c_strides,
-            write,
-            ..
-        } = *self;
         Task {
-            segments,
-            m,
-            k,
-            width,
+            segments: self.segments,
+            m: self.m,
+            k: self.k,
+            width: self.width,
             a: self.a.cast(),
-            a_strides,
+            a_strides: self.a_strides,
             b: self.b.cast(),
+            b_panel: self.b_panel,
             c: self.c.cast(),
-            c_strides,
-            write,
+            c_strides: self.c_strides,
+            c_panel: self.c_panel,
+            write: self.write,
         }
     }
 }
@@ -148,7 +155,7 @@ unsafe fn run<A: Scalar>(level: Level, task: &Task<A>) {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { x86::avx2_f32(&task) },
             // SAFETY: passed on from the caller.
-            _ => unsafe { tiles::<f32, [f32; 4], 6>(&task) },
+            _ => unsafe { tiles::<f32, [f32; 4], 6, 0>(&task) },
         }
     } else {
         let task = task.cast::<f64>();
@@ -160,7 +167,7 @@ unsafe fn run<A: Scalar>(level: Level, task: &Task<A>) {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { x86::avx2_f64(&task) },
             // SAFETY: passed on from the caller.
-            _ => unsafe { tiles::<f64, [f64; 2], 6>(&task) },
+            _ => unsafe { tiles::<f64, [f64; 2], 6, 0>(&task) },
         }
     }
 }
@@ -187,63 +194,94 @@ trait Lanes<A>: Copy {
     unsafe fn add_product(self, x: Self, y: Self) -> Self;
 }
 
-/// All tiles of a task: the panel in column strips of two vectors, each strip in tiles of `ROWS` rows, the rest of the rows in smaller tiles.
+/// All tiles of a task: C in strips of two vectors and tiles of `ROWS` rows, or, where `PAIRED` is not 0 and a panel is two vectors, in strips of two
+/// panels and tiles of `PAIRED` rows; the rest of the rows in smaller tiles.
 ///
 /// # Safety
 /// As for [`run`].
 #[inline(always)]
-unsafe fn tiles<A: Element, V: Lanes<A>, const ROWS: usize>(task: &Task<A>) {
+unsafe fn tiles<A: Element, V: Lanes<A>, const ROWS: usize, const PAIRED: usize>(task: &Task<A>) {
     let mut column = 0;
     while column < task.width {
-        let mut row = 0;
-        while row < task.m {
-            // SAFETY: rows row..row + the tile's height and columns from `column` on lie inside the task.
-            row += unsafe {
-                match task.m - row {
-                    rest if rest >= ROWS => tile::<A, V, ROWS>(task, row, column),
-                    8.. => tile::<A, V, 8>(task, row, column),
-                    4.. => tile::<A, V, 4>(task, row, column),
-                    2.. => tile::<A, V, 2>(task, row, column),
-                    _ => tile::<A, V, 1>(task, row, column),
-                }
-            };
-        }
-        column += 2 * V::COUNT;
+        // SAFETY: the columns from `column` on lie inside the task; those of two panels start with a panel, because all before them were whole.
+        column += unsafe {
+            if PAIRED > 0 && column + A::PANEL < task.width {
+                strip::<A, V, PAIRED, 2>(task, column)
+            } else {
+                strip::<A, V, ROWS, 1>(task, column)
+            }
+        };
     }
 }
 
-/// One tile of C: `ROWS` rows of two vectors, for all of k. Returns `ROWS`.
+/// The tiles of a strip of two vectors, of one panel or of each of two. Returns how many columns it has.
 ///
 /// # Safety
-/// As for [`run`]; rows `row..row + ROWS` exist and `column` is a strip of the panel that C reaches into.
+/// As for [`tile`], for every row.
 #[inline(always)]
-unsafe fn tile<A: Element, V: Lanes<A>, const ROWS: usize>(
+unsafe fn strip<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+    task: &Task<A>,
+    column: usize,
+) -> usize {
+    let mut row = 0;
+    while row < task.m {
+        // SAFETY: rows row..row + the tile's height lie inside the task.
+        row += unsafe {
+            match task.m - row {
+                rest if rest >= ROWS => tile::<A, V, ROWS, PANELS>(task, row, column),
+                8.. => tile::<A, V, 8, PANELS>(task, row, column),
+                4.. => tile::<A, V, 4, PANELS>(task, row, column),
+                2.. => tile::<A, V, 2, PANELS>(task, row, column),
+                _ => tile::<A, V, 1, PANELS>(task, row, column),
+            }
+        };
+    }
+    2 * V::COUNT * PANELS
+}
+
+/// Where a column of the task lies: the panel, and the column of it.
+#[inline(always)]
+fn place<A: Element>(column: usize) -> (usize, usize) {
+    (column / A::PANEL, column % A::PANEL)
+}
+
+/// One tile of C: `ROWS` rows of two vectors of each of `PANELS` panels, for all of k. Returns `ROWS`.
+///
+/// # Safety
+/// As for [`run`]; rows `row..row + ROWS` exist, and C reaches into the strips from `column` on of each panel.
+#[inline(always)]
+unsafe fn tile<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
     task: &Task<A>,
     row: usize,
     column: usize,
 ) -> usize {
     // SAFETY: passed on; C has the rows `row..row + ROWS` and the columns that are written.
     unsafe {
-        let sums = accumulate::<A, V, ROWS>(task, row, column);
+        let sums = accumulate::<A, V, ROWS, PANELS>(task, row, column);
         let [c_row, c_column] = task.c_strides;
-        let c = task
-            .c
-            .offset(row as isize * c_row + column as isize * c_column);
-        if c_column != 1 || column + 2 * V::COUNT > task.width {
+        let (panel, inside) = place::<A>(column);
+        let c = task.c.offset(
+            row as isize * c_row + panel as isize * task.c_panel + inside as isize * c_column,
+        );
+        let width = 2 * V::COUNT * PANELS;
+        if c_column != 1 || column + width > task.width {
             // By value: the loop in there takes an address, and these sums must stay in registers.
-            scatter::<A, V, ROWS>(task, sums, c, column);
+            scatter::<A, V, ROWS, PANELS>(task, sums, c, column);
             return ROWS;
         }
-        for (i, sum) in sums.into_iter().enumerate() {
+        for (i, sums) in sums.into_iter().enumerate() {
             let c = c.offset(i as isize * c_row);
-            for (half, sum) in sum.into_iter().enumerate() {
-                let c = c.add(half * V::COUNT);
-                let sum = if task.write == Write::Add {
-                    V::load(c).add(sum)
-                } else {
-                    sum
-                };
-                sum.store(c);
+            for (panel, sums) in sums.into_iter().enumerate() {
+                let c = c.offset(panel as isize * task.c_panel);
+                for (half, sum) in sums.into_iter().enumerate() {
+                    let c = c.add(half * V::COUNT);
+                    let sum = if task.write == Write::Add {
+                        V::load(c).add(sum)
+                    } else {
+                        sum
+                    };
+                    sum.store(c);
+                }
             }
         }
     }
@@ -255,26 +293,32 @@ unsafe fn tile<A: Element, V: Lanes<A>, const ROWS: usize>(
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-unsafe fn accumulate<A: Element, V: Lanes<A>, const ROWS: usize>(
+unsafe fn accumulate<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
     task: &Task<A>,
     row: usize,
     column: usize,
-) -> [[V; 2]; ROWS] {
+) -> [[[V; 2]; PANELS]; ROWS] {
     // SAFETY: all offsets address elements (s, i, l) with s < segments, i < m, l < k of A, and
-    // (s·k + l, j) with j < PANEL of the panel, because strips are 2·COUNT wide and PANEL is a multiple of that.
+    // (s·k + l, j) with j < PANEL of panels of B, because strips are 2·COUNT wide and PANEL is a multiple of that.
     unsafe {
         let [segment_stride, row_stride, step] = task.a_strides;
-        let mut b = task.b.add(column);
-        let mut sums = [[V::splat(A::zero()); 2]; ROWS];
+        let (panel, inside) = place::<A>(column);
+        let mut b = task.b.add(panel * task.b_panel + inside);
+        let mut sums = [[[V::splat(A::zero()); 2]; PANELS]; ROWS];
         for segment in 0..task.segments {
             let start = segment as isize * segment_stride + row as isize * row_stride;
             let mut a = task.a.wrapping_offset(start);
             for _ in 0..task.k {
-                let (left, right) = (V::load(b), V::load(b.add(V::COUNT)));
-                for (i, sum) in sums.iter_mut().enumerate() {
+                let vectors: [[V; 2]; PANELS] = std::array::from_fn(|panel| {
+                    let b = b.add(panel * task.b_panel);
+                    [V::load(b), V::load(b.add(V::COUNT))]
+                });
+                for (i, sums) in sums.iter_mut().enumerate() {
                     let x = V::splat(*a.offset(i as isize * row_stride));
-                    sum[0] = sum[0].add_product(x, left);
-                    sum[1] = sum[1].add_product(x, right);
+                    for (sums, vectors) in sums.iter_mut().zip(&vectors) {
+                        sums[0] = sums[0].add_product(x, vectors[0]);
+                        sums[1] = sums[1].add_product(x, vectors[1]);
+                    }
                 }
                 a = a.wrapping_offset(step);
                 b = b.wrapping_add(A::PANEL);
@@ -290,66 +334,26 @@ unsafe fn accumulate<A: Element, V: Lanes<A>, const ROWS: usize>(
 /// As for [`tile`]; `c` addresses the tile's first element.
 #[cold]
 #[inline(always)]
-unsafe fn scatter<A: Element, V: Lanes<A>, const ROWS: usize>(
+unsafe fn scatter<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
     task: &Task<A>,
-    sums: [[V; 2]; ROWS],
+    sums: [[[V; 2]; PANELS]; ROWS],
     c: *mut A,
     column: usize,
 ) {
     let mut line = [A::zero(); 64];
-    for (i, sum) in sums.iter().enumerate() {
-        // SAFETY: two vectors of at most 16 numbers fit the line; j stays below the width.
-        unsafe {
-            sum[0].store(line.as_mut_ptr());
-            sum[1].store(line.as_mut_ptr().add(V::COUNT));
-            for (j, &x) in line
-                .iter()
-                .enumerate()
-                .take((task.width - column).min(2 * V::COUNT))
-            {
-                let c = c.offset(i as isize * task.c_strides[0] + j as isize * task.c_strides[1]);
-                *c = if task.write == Write::Add { *c + x } else { x };
+    for (i, sums) in sums.iter().enumerate() {
+        for (panel, sum) in sums.iter().enumerate() {
+            let width = task.width.saturating_sub(column + panel * A::PANEL);
+            // SAFETY: two vectors of at most 16 numbers fit the line; j stays below the width.
+            unsafe {
+                let c = c.offset(i as isize * task.c_strides[0] + panel as isize * task.c_panel);
+                sum[0].store(line.as_mut_ptr());
+                sum[1].store(line.as_mut_ptr().add(V::COUNT));
+                for (j, &x) in line.iter().enumerate().take(width.min(2 * V::COUNT)) {
+                    let c = c.offset(j as isize * task.c_strides[1]);
+                    *c = if task.write == Write::Add { *c + x } else { x };
+                }
             }
         }
     }
 }
-
-/// The portable vector: an array that the compiler maps onto what the target has (SSE2, NEON).
-macro_rules! portable_lanes {
-    ($scalar:ty, $count:literal) => {
-        impl Lanes<$scalar> for [$scalar; $count] {
-            const COUNT: usize = $count;
-            #[inline(always)]
-            unsafe fn splat(x: $scalar) -> Self {
-                [x; $count]
-            }
-            #[inline(always)]
-            unsafe fn load(p: *const $scalar) -> Self {
-                // SAFETY: valid for COUNT reads by the trait's contract; an array is as aligned as its element.
-                unsafe { *p.cast() }
-            }
-            #[inline(always)]
-            unsafe fn store(self, p: *mut $scalar) {
-                // SAFETY: valid for COUNT writes by the trait's contract.
-                unsafe { *p.cast() = self }
-            }
-            #[inline(always)]
-            unsafe fn add(self, other: Self) -> Self {
-                std::array::from_fn(|i| self[i] + other[i])
-            }
-            #[inline(always)]
-            unsafe fn add_product(self, x: Self, y: Self) -> Self {
-                const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
-                std::array::from_fn(|i| {
-                    if FMA {
-                        x[i].mul_add(y[i], self[i])
-                    } else {
-                        self[i] + x[i] * y[i]
-                    }
-                })
-            }
-        }
-    };
-}
-portable_lanes!(f32, 4);
-portable_lanes!(f64, 2);

@@ -17,6 +17,16 @@ fn naive<A: Scalar>(a: ArrayView2<'_, A>, b: ArrayView2<'_, A>) -> Array2<A> {
     })
 }
 
+/// The columns of B in panels, with `gap` numbers between them that nothing may read.
+fn pack<A: Scalar>(b: ArrayView2<'_, A>, gap: usize) -> (Vec<A>, usize) {
+    let stride = b.nrows() * A::PANEL + gap;
+    let mut packed = vec![A::nan(); b.ncols().div_ceil(A::PANEL) * stride];
+    for ((row, column), &x) in b.indexed_iter() {
+        packed[column / A::PANEL * stride + row * A::PANEL + column % A::PANEL] = x;
+    }
+    (packed, stride)
+}
+
 fn agrees_with_naive<A: Scalar>() {
     for level in available() {
         for m in (0..=27).chain([50]) {
@@ -26,31 +36,67 @@ fn agrees_with_naive<A: Scalar>() {
                 (7, A::PANEL - 1),
                 (33, 1),
                 (64, A::PANEL),
+                (5, A::PANEL + 1),
+                (9, 2 * A::PANEL),
+                (3, 3 * A::PANEL - 2),
+                (2, 4 * A::PANEL),
             ] {
-                let (a, b) = (integers::<A>(m, k, 1), integers::<A>(k, A::PANEL, 2));
-                let expected = naive(a.view(), b.slice(s![.., ..width]));
-                let panel = b.as_slice().unwrap();
+                let (a, b) = (integers::<A>(m, k, 1), integers::<A>(k, width, 2));
+                let expected = naive(a.view(), b.view());
+                let (numbers, stride) = pack(b.view(), 3);
+                let b = Packed {
+                    numbers: &numbers,
+                    stride,
+                };
+                let a = a.view().insert_axis(Axis(0));
                 let mut c = integers::<A>(m, width, 3);
                 let sum = &c + &expected;
-                product_at(
-                    level,
-                    a.view().insert_axis(Axis(0)),
-                    panel,
-                    c.view_mut(),
-                    Write::Add,
-                );
+                product_at(level, a, b, c.view_mut().into(), Write::Add);
                 assert_eq!(c, sum, "{level:?} {m}×{k}×{width}");
-                product_at(
-                    level,
-                    a.view().insert_axis(Axis(0)),
-                    panel,
-                    c.view_mut(),
-                    Write::Set,
-                );
+                product_at(level, a, b, c.view_mut().into(), Write::Set);
                 assert_eq!(c, expected, "{level:?} {m}×{k}×{width}");
             }
         }
     }
+}
+
+#[test]
+fn panels_of_the_target_may_lie_apart() {
+    let (a, b) = (
+        integers::<f32>(13, 20, 1),
+        integers::<f32>(20, 3 * f32::PANEL, 2),
+    );
+    let expected = naive(a.view(), b.view());
+    let (numbers, stride) = pack(b.view(), 0);
+    let b = Packed {
+        numbers: &numbers,
+        stride,
+    };
+    for level in available() {
+        let mut c = Array3::<f32>::zeros((5, 14, f32::PANEL));
+        let target = c.slice_mut(s![..;2, 1.., ..]);
+        let rows = a.view().insert_axis(Axis(0));
+        product_at(level, rows, b, target.into(), Write::Set);
+        for ((panel, row, lane), &x) in c.indexed_iter() {
+            let place = (row.wrapping_sub(1), panel / 2 * f32::PANEL + lane);
+            let there = panel % 2 == 0 && row > 0;
+            let exact = if there { expected[place] } else { 0.0 };
+            assert_eq!(x, exact, "{level:?}: panel {panel}, row {row}, lane {lane}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "shapes of a panel product")]
+fn panels_that_are_too_short_are_refused() {
+    let (a, numbers) = (integers::<f32>(2, 5, 1), vec![0.0; 2 * 5 * f32::PANEL - 1]);
+    let mut c = Array2::zeros((2, f32::PANEL + 1));
+    product(
+        a.view(),
+        Packed::panels(&numbers, 5),
+        c.view_mut(),
+        Write::Set,
+    );
 }
 
 #[test]
@@ -76,8 +122,8 @@ fn segments_add_up() {
         product_at(
             level,
             pieces.view(),
-            b.as_slice().unwrap(),
-            c.view_mut(),
+            Packed::panel(b.as_slice().unwrap()),
+            c.view_mut().into(),
             Write::Set,
         );
         assert_eq!(c, expected, "{level:?}");
@@ -99,8 +145,8 @@ fn any_strides_serve_on_both_sides() {
             product_at(
                 level,
                 a.insert_axis(Axis(0)),
-                b.as_slice().unwrap(),
-                target,
+                Packed::panel(b.as_slice().unwrap()),
+                target.into(),
                 Write::Set,
             );
             assert_eq!(

@@ -77,13 +77,13 @@ lanes!(
 );
 
 macro_rules! compiled_for {
-    ($name:ident, $features:literal, $scalar:ty, $vector:ty, $rows:literal) => {
+    ($name:ident, $features:literal, $scalar:ty, $vector:ty, $rows:literal, $paired:literal) => {
         /// # Safety
         /// As for `run`, with the features named here.
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name(task: &Task<$scalar>) {
             // SAFETY: passed on; the features are enabled for this function.
-            unsafe { tiles::<$scalar, $vector, $rows>(task) }
+            unsafe { tiles::<$scalar, $vector, $rows, $paired>(task) }
         }
     };
 }
@@ -92,14 +92,16 @@ compiled_for!(
     "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma",
     f32,
     __m512,
-    12
+    12,
+    6
 );
 compiled_for!(
     avx512_f64,
     "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma",
     f64,
     __m512d,
-    12
+    12,
+    6
 );
-compiled_for!(avx2_f32, "avx2,fma", f32, __m256, 6);
-compiled_for!(avx2_f64, "avx2,fma", f64, __m256d, 6);
+compiled_for!(avx2_f32, "avx2,fma", f32, __m256, 6, 0);
+compiled_for!(avx2_f64, "avx2,fma", f64, __m256d, 6, 0);

@@ -12,7 +12,7 @@ use super::bounds::{Bound, bounds, rounding};
 use super::scan::Scan;
 use super::{HardNegativeInput, HardNegativeMiner};
 use crate::blocks::{Threads, Units, for_each, map_merge};
-use crate::gemm::{Write, product};
+use crate::gemm::{Packed, Write, product};
 use crate::info_nce::Positives;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
@@ -193,7 +193,8 @@ impl<'q, 's, 'a, A: Scalar> Queries<'q, 's, 'a, A> {
                 let shape = (chunk.len(), A::PANEL);
                 let out = ArrayViewMut2::from_shape(shape, &mut *tile);
                 let out = out.expect("as long as its shape");
-                product(rows, &self.packed[panel * panels..], out, Write::Set);
+                let queries = Packed::panel(&self.packed[panel * panels..]);
+                product(rows, queries, out, Write::Set);
                 dispatch(Scan {
                     queries: self,
                     first_query: panel * A::PANEL,

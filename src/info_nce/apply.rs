@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use ndarray::ArrayViewMut3;
+
 use super::block::Left;
 use super::engine::Engine;
 use super::lanes::Lanes;
@@ -46,14 +48,14 @@ impl<A: Scalar> Engine<'_, '_, A> {
             let Workspace {
                 scores,
                 panels: packed,
-                turned,
+                gradients,
                 ..
             } = &mut *workspace;
             let part = Part {
                 columns: 0..self.dim(),
                 tiles: scores.take(self.numbers(queries, &slab)),
             };
-            self.add_products(queries, &slab, &[part], &panels, packed, turned, sinks);
+            self.add_products(queries, &slab, &[part], &panels, packed, gradients, sinks);
         }
         for left in self.lefts() {
             self.finish_left(
@@ -78,24 +80,27 @@ impl<A: Scalar> Engine<'_, '_, A> {
     ) {
         let rows = self.left_rows(left, queries);
         let embeddings = &self.matrices.of(left.side()).embeddings;
-        let len = scales.len() * A::PANEL;
-        let slice = workspace.panels[left as usize].take(panels.len() * len);
+        let len = panels.len() * scales.len() * A::PANEL;
+        let out = workspace.panels[left as usize].take(len);
+        let out = ArrayViewMut3::from_shape((panels.len(), scales.len(), A::PANEL), out);
+        let out = out.expect("as long as its shape");
         let threads = Self::threads(queries.len() * self.dim() * 50);
-        let units = Units { slice, len };
-        let pack = |panel: usize, _, out: Units<A>| {
-            // Rows of no numbers have no panels.
-            let Some(columns) = panels.get(panel) else {
-                return;
-            };
-            dispatch(PackRows {
-                left: embeddings,
-                rows: &rows,
-                columns: columns.clone(),
-                scales,
-                out: out.slice,
-            });
-        };
-        for_each(threads, panels.len(), 1, units, &pack);
+        let out = out.permuted_axes([1, 0, 2]);
+        for_each(
+            threads,
+            scales.len(),
+            A::PANEL,
+            out,
+            &|first, count, out| {
+                dispatch(PackRows {
+                    left: embeddings,
+                    rows: &rows[first.min(rows.len())..],
+                    panels,
+                    scales: &scales[first..first + count],
+                    out,
+                });
+            },
+        );
     }
 
     /// Turns a slab of scores into the gradient by the inner products, in place.

@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayViewMut2};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, ArrayViewMut3, s};
 
 use super::embeddings::Embeddings;
 use crate::kernels::{Groups, dot};
 use crate::scalar::Scalar;
-use crate::simd::{Isa, Kernel};
+use crate::simd::{Isa, Kernel, LANES};
+use crate::similarity::SingleSlope;
+use crate::singles::{Singles, write_singles};
 use crate::staging::contiguous;
 use crate::store::{Columns, Stores, write_row};
 use crate::wide::Real;
@@ -24,21 +26,55 @@ impl<A: Scalar> Kernel for PackTransposed<'_, '_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        if self.rows.len() < A::PANEL {
-            self.packed.fill(A::zero());
-        }
         let matrix = self.left.rows();
         let mut spare = Vec::new();
-        // A few columns of all rows at a time, so that the lines of the panel are written while they are in the cache.
+        // A few columns of all rows at a time: the lines of the panel are written while they are in the cache, whole.
+        let mut some = [[A::zero(); TURN]; 32];
         for (index, packed) in self.packed.chunks_mut(TURN * A::PANEL).enumerate() {
             let columns = index * TURN..matrix.ncols().min((index + 1) * TURN);
-            for (lane, &row) in self.rows.iter().enumerate() {
+            for (&row, to) in self.rows.iter().zip(&mut some) {
                 let factor = self.left.factors[row];
                 let row = some_columns(matrix.row(row), columns.clone(), &mut spare);
-                for (to, &x) in packed.chunks_exact_mut(A::PANEL).zip(row) {
-                    to[lane] = A::narrow(x.wide() * factor);
-                }
+                scale_row(row, factor, to);
             }
+            turn::<A, I>(&some[..A::PANEL], packed);
+        }
+    }
+}
+
+/// Writes numbers times a factor.
+#[inline(always)]
+fn scale_row<A: Scalar>(numbers: &[A], factor: f64, to: &mut [A]) {
+    for (to, &x) in to.iter_mut().zip(numbers) {
+        *to = A::narrow(x.wide() * factor);
+    }
+}
+
+/// Turns some columns of the rows of a panel, `[lane][column]`, into `[column][lane]`, as many as there are to be.
+#[inline(always)]
+fn turn<A: Scalar, I: Isa>(rows: &[[A; TURN]], panel: &mut [A]) {
+    let Some(rows) = A::singles(rows.as_flattened()) else {
+        for (column, panel) in panel.chunks_exact_mut(A::PANEL).enumerate() {
+            panel
+                .iter_mut()
+                .zip(rows)
+                .for_each(|(to, row)| *to = row[column]);
+        }
+        return;
+    };
+    let Some(panel) = A::singles_mut(panel) else {
+        return;
+    };
+    let (squares, _) = rows.as_chunks::<LANES>().0.as_chunks::<LANES>();
+    for (index, square) in squares.iter().enumerate() {
+        let mut columns = [I::single(0.0); LANES];
+        for (to, row) in columns.iter_mut().zip(square) {
+            *to = I::load(row);
+        }
+        let places = panel.as_chunks_mut::<LANES>().0.iter_mut();
+        let places = places.skip(index).step_by(A::PANEL / LANES);
+        for (to, column) in places.zip(I::transpose(columns)) {
+            I::store(column, to);
         }
     }
 }
@@ -61,39 +97,77 @@ fn some_columns<'a, A: Scalar>(
 }
 
 /// How many columns are transposed at a time: 64 bytes of a row of `f32`, two kilobytes of a panel.
-const TURN: usize = 16;
+const TURN: usize = LANES;
 
-/// Packs some columns of rows, normalised and scaled, as one panel `[row][column]`; what is beyond the rows and columns is zero.
-pub(super) struct PackRows<'e, 'a, A> {
+/// Packs rows, normalised and scaled, as panels of columns; what is beyond the rows and columns is zero.
+pub(super) struct PackRows<'e, 'a, 'o, A> {
     pub(super) left: &'e Embeddings<'a, A>,
     pub(super) rows: &'e [usize],
-    pub(super) columns: Range<usize>,
-    /// Of each row, and zeros up to a whole panel.
+    /// The columns of each panel.
+    pub(super) panels: &'e [Range<usize>],
+    /// Of each row, and zeros for rows that there are not.
     pub(super) scales: &'e [f64],
-    pub(super) out: &'e mut [A],
+    /// `[row, panel, column]`, where the rows of a panel follow each other.
+    pub(super) out: ArrayViewMut3<'o, A>,
 }
 
-impl<A: Scalar> Kernel for PackRows<'_, '_, A> {
+impl<A: Scalar> Kernel for PackRows<'_, '_, '_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        if self.columns.len() < A::PANEL || self.rows.len() < self.scales.len() {
-            self.out.fill(A::zero());
-        }
+        /// Rows that are read side by side.
+        const ROWS: usize = 8;
         let matrix = self.left.rows();
         let mut spare = Vec::new();
-        let panel = self.out.chunks_exact_mut(A::PANEL);
-        for (out, (&row, &scale)) in panel.zip(self.rows.iter().zip(self.scales)) {
-            if scale == 0.0 {
-                out.fill(A::zero());
-                continue;
+        let scales = self.scales.chunks(ROWS);
+        let mut out = self.out.permuted_axes([1, 0, 2]);
+        for (index, scales) in scales.enumerate() {
+            let first = index * ROWS;
+            let out = out.slice_mut(s![.., first..first + scales.len(), ..]);
+            for (columns, mut out) in self.panels.iter().zip(out.into_outer_iter_mut()) {
+                let Some(out) = out.as_slice_mut() else {
+                    continue;
+                };
+                for ((row, &scale), out) in (first..).zip(scales).zip(out.chunks_mut(A::PANEL)) {
+                    let Some(&row) = self.rows.get(row).filter(|_| scale != 0.0) else {
+                        out.fill(A::zero());
+                        continue;
+                    };
+                    let factor = self.left.factors[row] * scale;
+                    let numbers = some_columns(matrix.row(row), columns.clone(), &mut spare);
+                    out[numbers.len()..].fill(A::zero());
+                    scale_row(numbers, factor, out);
+                }
             }
-            let factor = self.left.factors[row] * scale;
-            let row = some_columns(matrix.row(row), self.columns.clone(), &mut spare);
-            out.iter_mut()
-                .zip(row)
-                .for_each(|(out, &x)| *out = A::narrow(x.wide() * factor));
+        }
+    }
+}
+
+/// Copies rows to panels `[column panel][row][column]`; what is beyond the columns is left as it is.
+pub(super) struct CopyColumns<'a, 'o, A> {
+    pub(super) rows: ArrayView2<'a, A>,
+    pub(super) copy: &'o mut [A],
+}
+
+impl<A: Scalar> Kernel for CopyColumns<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let len = self.rows.nrows() * A::PANEL;
+        let mut spare = Vec::new();
+        for (row, numbers) in self.rows.outer_iter().enumerate() {
+            let numbers = contiguous(numbers, &mut spare);
+            let panels = self.copy.chunks_exact_mut(len);
+            for (panel, numbers) in panels.zip(numbers.chunks(A::PANEL)) {
+                let to = &mut panel[row * A::PANEL..][..A::PANEL];
+                if numbers.len() == A::PANEL {
+                    to.copy_from_slice(&numbers[..A::PANEL]);
+                } else {
+                    to[..numbers.len()].copy_from_slice(numbers);
+                }
+            }
         }
     }
 }
@@ -125,8 +199,8 @@ pub(super) struct FinishRows<'e, 'a, 'g, A> {
     /// The embedding that belongs to the first of `rows`.
     pub(super) first: usize,
     pub(super) along: Along<'e>,
-    /// g as a panel `[dim][lane]` with a scale for each lane; otherwise it is what the rows hold, with the document's factor in it.
-    pub(super) turned: Option<(&'e [A], &'e [f64])>,
+    /// g, row by row, with a scale for each; otherwise it is what the rows hold, with the document's factor in it.
+    pub(super) sums: Option<(&'e [A], &'e [f64])>,
     /// Whether to add to the rows.
     pub(super) add: bool,
     pub(super) rows: ArrayViewMut2<'g, A>,
@@ -139,14 +213,9 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
     fn run<I: Isa>(mut self) {
         let dim = self.rows.ncols();
         let matrix = self.embeddings.rows();
-        let mut gradients = Vec::new();
-        if let Some((turned, _)) = self.turned {
-            gradients.resize(dim * A::PANEL, A::zero());
-            turn(turned, &mut gradients, self.rows.nrows());
-        }
         let (mut spare, mut gradient_spare) = (Vec::new(), Vec::new());
         for local in 0..self.rows.nrows() {
-            if self.turned.is_some_and(|(_, scales)| scales[local] == 0.0) {
+            if self.sums.is_some_and(|(_, scales)| scales[local] == 0.0) {
                 // A query that does not take part.
                 if !self.add {
                     self.rows.row_mut(local).fill(A::zero());
@@ -158,10 +227,10 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
             let x = contiguous(matrix.row(self.first + local), &mut spare);
             // What the sums of distances are still to be divided by to go with the gradient.
             let mut inner = 1.0;
-            let gradient = if let Some((_, scales)) = self.turned {
+            let gradient = if let Some((sums, scales)) = self.sums {
                 outer *= scales[local];
                 inner = scales[local];
-                &gradients[local * dim..][..dim]
+                &sums[local * dim..][..dim]
             } else {
                 outer = if factor == 0.0 { 0.0 } else { outer / factor };
                 gradient_spare.clear();
@@ -189,6 +258,13 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
                 for ((to, &g), &x) in row.iter_mut().zip(gradient).zip(x) {
                     *to = A::narrow(to.wide() + outer * (g.wide() - along * x.wide()));
                 }
+            } else if let ([Some(g), Some(x)], Some(slope)) = (
+                [gradient, x].map(A::singles),
+                SingleSlope::ordinary(along, outer),
+            ) {
+                // The sums have their own roundings, which are larger.
+                let projected = &mut SingleProjected(slope);
+                write_singles::<A, I, 2, 1>(&mut [Some(row)], [g, x], Stores::Cached, projected);
             } else {
                 let projected = Projected::<A, I> {
                     gradient: Groups::new(gradient),
@@ -202,41 +278,45 @@ impl<A: Scalar> Kernel for FinishRows<'_, '_, '_, A> {
     }
 }
 
-/// Adds a panel of gradients `[dim][lane]` to rows that hold sums of gradients by normalised rows.
-pub(super) struct AddTurned<'e, 'a, 'g, A> {
+/// Adds gradients to rows that hold sums of gradients by normalised rows.
+pub(super) struct AddSums<'e, 'a, 'g, A> {
     pub(super) embeddings: &'e Embeddings<'a, A>,
-    /// Panels `[panel][dim][lane]`.
-    pub(super) turned: &'e [A],
+    /// Row by row.
+    pub(super) sums: &'e [A],
     pub(super) scales: &'e [f64],
-    /// The row of each lane.
+    /// The row that each belongs to.
     pub(super) rows: &'e [usize],
     pub(super) to: ArrayViewMut2<'g, A>,
 }
 
-impl<A: Scalar> Kernel for AddTurned<'_, '_, '_, A> {
+impl<A: Scalar> Kernel for AddSums<'_, '_, '_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(mut self) {
         let dim = self.to.ncols();
-        let mut gradients = vec![A::zero(); dim * A::PANEL];
-        let panels = self.turned.chunks_exact((dim * A::PANEL).max(1));
-        for (index, (rows, panel)) in self.rows.chunks(A::PANEL).zip(panels).enumerate() {
-            turn(panel, &mut gradients, rows.len());
-            for (lane, &row) in rows.iter().enumerate() {
-                let scale = self.scales[index * A::PANEL + lane];
-                let factor = self.embeddings.factors[row] * scale;
-                // A query that does not take part, whatever its row holds, or a zero row.
-                if scale == 0.0 || factor == 0.0 {
-                    continue;
-                }
-                let gradient = &gradients[lane * dim..][..dim];
-                let to = self.to.row_mut(row);
-                to.into_iter()
-                    .zip(gradient)
-                    .for_each(|(to, g)| *to = A::narrow(to.wide() + factor * g.wide()));
+        let sums = self.sums.chunks_exact(dim.max(1));
+        for ((&row, &scale), sums) in self.rows.iter().zip(self.scales).zip(sums) {
+            let factor = self.embeddings.factors[row] * scale;
+            // A query that does not take part, whatever its row holds, or a zero row.
+            if scale == 0.0 || factor == 0.0 {
+                continue;
             }
+            let to = self.to.row_mut(row);
+            to.into_iter()
+                .zip(sums)
+                .for_each(|(to, g)| *to = A::narrow(to.wide() + factor * g.wide()));
         }
+    }
+}
+
+/// outer·(g − along·x) in `f32`.
+struct SingleProjected<I: Isa>(SingleSlope<I>);
+
+impl<I: Isa> Singles<I, 2, 1> for SingleProjected<I> {
+    #[inline(always)]
+    fn at(&mut self, [g, x]: [I::Single; 2]) -> [I::Single; 1] {
+        [self.0.at(x, g)]
     }
 }
 
@@ -255,31 +335,3 @@ impl<A: Scalar, I: Isa> Columns<I, 1> for Projected<'_, A, I> {
         [I::mul(self.outer, I::wide_mul_add(self.along, x, g))]
     }
 }
-
-/// Turns a panel `[dim][lane]` into rows `[lane][dim]`, the first `rows` of them.
-#[inline(always)]
-pub(super) fn turn<A: Scalar>(panel: &[A], turned: &mut [A], rows: usize) {
-    let dim = panel.len() / A::PANEL;
-    let whole = dim - dim % SQUARE;
-    for start in (0..whole).step_by(SQUARE) {
-        for first in (0..rows).step_by(SQUARE) {
-            // Squares of fixed size, which the compiler turns in registers.
-            let square: [[A; SQUARE]; SQUARE] = std::array::from_fn(|column| {
-                let lanes = &panel[(start + column) * A::PANEL + first..];
-                std::array::from_fn(|lane| lanes[..SQUARE][lane])
-            });
-            for lane in first..rows.min(first + SQUARE) {
-                let row: [A; SQUARE] = std::array::from_fn(|column| square[column][lane - first]);
-                turned[lane * dim + start..][..SQUARE].copy_from_slice(&row);
-            }
-        }
-    }
-    for column in whole..dim {
-        for lane in 0..rows {
-            turned[lane * dim + column] = panel[column * A::PANEL + lane];
-        }
-    }
-}
-
-/// The side of a square that is turned at once.
-const SQUARE: usize = 8;

@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3, ShapeBuilder, s};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, Axis, ShapeBuilder, s};
 
 use super::block::Left;
 use super::engine::Engine;
 use super::layout::Chunk;
+use super::pack::CopyColumns;
 use super::sinks::Sinks;
 use crate::blocks::for_each;
-use crate::gemm::{Write, product, segmented_product};
+use crate::gemm::{Packed, Write, product, segmented_product};
 use crate::scalar::Scalar;
+use crate::simd::dispatch;
 use crate::workspace::Buffer;
 
 /// The weights of a slab of scores that make some columns of the gradients. The parts of a pass follow each other.
@@ -53,38 +55,35 @@ impl<A: Scalar> Engine<'_, '_, A> {
         parts: &[Part<'_, A>],
         panels: &[Range<usize>],
         packed: &mut [Buffer<A>; 2],
-        turned: &mut [Buffer<A>; 2],
+        gradients: &mut [Buffer<A>; 2],
         sinks: &mut Sinks<'_, A>,
     ) {
         let width = queries.len().div_ceil(A::PANEL) * A::PANEL;
         for left in self.lefts() {
             if sinks.wants(left.side()) {
-                let turned = turned[left as usize].take(width * self.dim());
-                self.add_to_left(left, queries, slab, parts, turned);
+                let gradient = gradients[left as usize].take(width * self.dim());
+                self.add_to_left(left, queries, slab, parts, gradient);
             }
         }
         self.add_to_right(queries, slab, parts, panels, packed, sinks);
     }
 
-    /// Adds scoresᵀ · rows of the right side to the gradient of the left side, `[panel][dim][lane]`.
+    /// Adds scoresᵀ · rows of the right side to the gradient of the left side, `[query, dim]`.
     fn add_to_left(
         &self,
         left: Left,
         queries: &Range<usize>,
         slab: &Range<usize>,
         parts: &[Part<'_, A>],
-        turned: &mut [A],
+        gradient: &mut [A],
     ) {
-        /// Columns that a leaf makes: whole tiles of the product.
-        const COLUMNS: usize = 192;
-        /// Panels that a leaf makes at most. A leaf goes down all documents, over more pages than the processor knows the places of: the more panels
-        /// share the way, the better.
-        const PANELS: usize = 8;
-        let (dim, panels, tile) = (
-            self.dim(),
-            queries.len().div_ceil(A::PANEL),
-            self.layout.tile::<A>(),
-        );
+        /// Bytes of a row that a leaf makes: it goes down all documents, so the wider it is, the fewer times their scores are read.
+        const COLUMNS: usize = 768;
+        /// Leaves that there are at least, if there are as many panels: for as many threads.
+        const LEAVES: usize = 8;
+        /// Panels that share a copy of a chunk of documents, at least.
+        const PANELS: usize = 4;
+        let (dim, panels) = (self.dim(), queries.len().div_ceil(A::PANEL));
         let of_left = |chunk: &Chunk| self.blocks[chunk.block].left == left;
         // The chunks of a side follow each other.
         let Some(first_chunk) = self.layout.chunks.iter().position(of_left) else {
@@ -93,15 +92,16 @@ impl<A: Scalar> Engine<'_, '_, A> {
         let chunks = slab.clone().zip(&self.layout.chunks[slab.clone()]);
         let chunks: Vec<_> = chunks.filter(|(_, chunk)| of_left(chunk)).collect();
         let threads = self.product_threads(queries, slab);
-        /// Leaves that there are at least, if there are as many panels: for as many threads.
-        const LEAVES: usize = 16;
-        let blocks = dim.div_ceil(COLUMNS);
-        let grain = (panels * blocks).div_ceil(LEAVES).clamp(1, PANELS);
-        let out = ArrayViewMut3::from_shape((panels, dim, A::PANEL), turned);
-        let by_column = out.expect("as long as its shape").permuted_axes([1, 0, 2]);
-        for_each(threads, dim, COLUMNS, by_column, &|start, count, out| {
-            let by_panel = out.permuted_axes([1, 0, 2]);
-            for_each(threads, panels, grain, by_panel, &|first, _, mut out| {
+        let columns = COLUMNS / size_of::<A>();
+        let grain = (panels * dim.div_ceil(columns)).div_ceil(LEAVES);
+        let grain = grain.max(PANELS) * A::PANEL;
+        let shape = (panels * A::PANEL, dim);
+        let out = ArrayViewMut2::from_shape(shape, gradient).expect("as long as its shape");
+        for_each(threads, panels * A::PANEL, grain, out, &|first, _, out| {
+            let out = out.reversed_axes();
+            for_each(threads, dim, columns, out, &|start, count, out| {
+                let mut out = out.reversed_axes();
+                let mut copy = Vec::new();
                 let (mut from, end) = (start, start + count);
                 while from < end {
                     let part = Part::of(parts, from);
@@ -112,9 +112,12 @@ impl<A: Scalar> Engine<'_, '_, A> {
                         } else {
                             Write::Add
                         };
-                        let tiles = &part.tiles[((index - slab.start) * panels + first) * tile..];
-                        let out = out.slice_mut(s![.., from - start..to - start, ..]);
-                        self.add_chunk(chunk, from..to, tiles, out, write);
+                        self.copy_columns(chunk, from..to, &mut copy);
+                        let tile = self.layout.tile::<A>();
+                        let tiles = &part.tiles[(index - slab.start) * panels * tile..];
+                        let tiles = tiles[first / A::PANEL * tile..].chunks(tile);
+                        let out = out.slice_mut(s![.., from - start..to - start]);
+                        add_weighed(chunk.rows.len(), tiles, &copy, out, write);
                     }
                     from = to;
                 }
@@ -122,23 +125,16 @@ impl<A: Scalar> Engine<'_, '_, A> {
         });
     }
 
-    /// Adds some columns of a chunk of rows to what panels of queries come to, `[panel][column][lane]`, by the chunk's tiles.
-    fn add_chunk(
-        &self,
-        chunk: &Chunk,
-        columns: Range<usize>,
-        tiles: &[A],
-        mut out: ArrayViewMut3<'_, A>,
-        write: Write,
-    ) {
+    /// Copies some columns of a chunk of rows to panels `[column panel][row][column]`.
+    fn copy_columns(&self, chunk: &Chunk, columns: Range<usize>, copy: &mut Vec<A>) {
+        let len = chunk.rows.len() * columns.len().div_ceil(A::PANEL) * A::PANEL;
+        copy.resize(len, A::zero());
         let matrix = self.matrices.of(self.blocks[chunk.block].right);
         let rows = matrix.embeddings.rows();
-        let rows = rows.slice(s![chunk.rows.clone(), columns]);
-        let tiles = tiles.chunks(self.layout.tile::<A>());
-        for (out, tile) in out.outer_iter_mut().zip(tiles) {
-            let weights = &tile[..chunk.rows.len() * A::PANEL];
-            product(rows.reversed_axes(), weights, out, write);
-        }
+        dispatch(CopyColumns {
+            rows: rows.slice(s![chunk.rows.clone(), columns]),
+            copy,
+        });
     }
 
     /// Adds scores · rows of the left side to the gradients of the right sides.
@@ -189,7 +185,6 @@ impl<A: Scalar> Engine<'_, '_, A> {
         write: Write,
     ) {
         let (panels, tile) = (queries.len().div_ceil(A::PANEL), self.layout.tile::<A>());
-        let len = panels * A::PANEL * A::PANEL;
         let grain = self.layout.chunk;
         for_each(
             self.product_threads(queries, slab),
@@ -199,15 +194,43 @@ impl<A: Scalar> Engine<'_, '_, A> {
             &|start, count, mut view| {
                 let chunk = first + start / grain;
                 let shape = (panels, count, A::PANEL).strides((tile, A::PANEL, 1));
-                for (panel, columns) in packed.chunks_exact(len).zip(column_panels) {
+                for strip in strips(column_panels, parts) {
+                    let columns =
+                        column_panels[strip.start].start..column_panels[strip.end - 1].end;
                     let tiles = Part::of(parts, columns.start).tiles;
                     let tiles = &tiles[chunk * panels * tile..(chunk + 1) * panels * tile];
                     let scores = ArrayView3::from_shape(shape, tiles);
                     let scores = scores.expect("a slab holds its tiles");
-                    let view = view.slice_mut(s![.., columns.clone()]);
-                    segmented_product(scores, panel, view, write);
+                    let packed = Packed::panels(packed, panels * A::PANEL).skip_panels(strip.start);
+                    let view = view.slice_mut(s![.., columns]);
+                    segmented_product(scores, packed, view, write);
                 }
             },
         );
+    }
+}
+
+/// The panels of columns that are made by the same weights.
+fn strips<A: Scalar>(panels: &[Range<usize>], parts: &[Part<'_, A>]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let strips = parts.iter().map(|part| {
+        let end = panels.partition_point(|panel| panel.end <= part.columns.end);
+        std::mem::replace(&mut start, end)..end
+    });
+    strips.filter(|strip| !strip.is_empty()).collect()
+}
+
+/// Adds rows `[column panel][row][column]` to each query, as the tiles of the queries weigh them.
+fn add_weighed<'t, A: Scalar + 't>(
+    rows: usize,
+    tiles: impl Iterator<Item = &'t [A]>,
+    copy: &[A],
+    mut out: ArrayViewMut2<'_, A>,
+    write: Write,
+) {
+    for (out, tile) in out.axis_chunks_iter_mut(Axis(0), A::PANEL).zip(tiles) {
+        let weights = ArrayView2::from_shape((rows, A::PANEL), &tile[..rows * A::PANEL]);
+        let weights = weights.expect("as long as its shape").reversed_axes();
+        product(weights, Packed::panels(copy, rows), out, write);
     }
 }

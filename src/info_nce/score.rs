@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, s};
+use ndarray::{ArrayView2, ArrayViewMut3, ShapeBuilder, s};
 
 use super::block::{Block, Judge, Left, Mine, Rules};
 use super::embeddings::Embeddings;
@@ -13,7 +13,7 @@ use super::pack::PackTransposed;
 use super::tile_rules::{Compared, Rule};
 use super::tiles::Scale;
 use crate::blocks::{Units, for_each};
-use crate::gemm::{Write, product};
+use crate::gemm::{Packed, Write, product};
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
 use crate::workspace::{Buffer, Workspace};
@@ -66,56 +66,47 @@ impl<A: Scalar> Engine<'_, '_, A> {
         let guide = guide.map(|buffer| &*buffer.take(panels * guide_dim * A::PANEL));
         let tiles = Units {
             slice: workspace.scores.take(count * tile),
-            len: tile,
+            len: panels * tile,
         };
         let max = Units {
             slice: workspace.lanes.take(count * A::PANEL),
-            len: A::PANEL,
+            len: panels * A::PANEL,
         };
-        for_each(
-            self.product_threads(queries, slab),
-            count,
-            1,
-            (tiles, max),
-            &|first, _, (tile, max)| {
-                let (chunk, panel) = (
-                    &self.layout.chunks[slab.start + first / panels],
-                    first % panels,
-                );
-                let block = &self.blocks[chunk.block];
-                let panel_of = |dim: usize| {
-                    let len = dim * A::PANEL;
-                    panel * len..(panel + 1) * len
-                };
-                let lanes = queries.start + panel * A::PANEL..queries.end;
-                let (tile, max) = (tile.slice, max.slice);
-                let packed = &packed[block.left as usize][panel_of(dim)];
-                self.score_tile(block, lanes.clone(), chunk, packed, tile, max);
-                let Some(rules) = &block.rules else {
-                    return;
-                };
-                let guide = &guide[block.left as usize][panel_of(guide_dim)];
-                let left_out = self.rule_tile(block, rules, lanes, chunk, guide, tile, max);
-                if count_left_out == Count::Yes {
-                    self.left_out.fetch_add(left_out, Ordering::Relaxed);
+        let threads = self.product_threads(queries, slab);
+        for_each(threads, slab.len(), 1, (tiles, max), &|index, _, work| {
+            let chunk = &self.layout.chunks[slab.start + index];
+            let block = &self.blocks[chunk.block];
+            let (packed, guide) = (packed[block.left as usize], guide[block.left as usize]);
+            let rows = self.matrices.of(block.right).embeddings.rows();
+            let rows = rows.slice(s![chunk.rows.clone(), ..]);
+            let (tiles, max) = work;
+            let work = (
+                Units { len: tile, ..tiles },
+                Units {
+                    len: A::PANEL,
+                    ..max
+                },
+            );
+            for_each(threads, panels, PANELS, work, &|first, count, work| {
+                let (tiles, max) = work;
+                let from = Packed::panels(packed, dim).skip_panels(first);
+                inner_products(rows, &(0..dim), from, tiles.slice, tile);
+                let tiles = tiles.slice.chunks_exact_mut(tile);
+                let tiles = tiles.zip(max.slice.chunks_exact_mut(A::PANEL));
+                for (panel, (tile, max)) in (first..first + count).zip(tiles) {
+                    let lanes = queries.start + panel * A::PANEL..queries.end;
+                    self.scale_tile(block, lanes.clone(), chunk, tile, max);
+                    let Some(rules) = &block.rules else {
+                        continue;
+                    };
+                    let guide = Packed::panels(guide, guide_dim).skip_panels(panel);
+                    let left_out = self.rule_tile(block, rules, lanes, chunk, guide, tile, max);
+                    if count_left_out == Count::Yes {
+                        self.left_out.fetch_add(left_out, Ordering::Relaxed);
+                    }
                 }
-            },
-        );
-    }
-
-    fn score_tile(
-        &self,
-        block: &Block<A>,
-        queries: Range<usize>,
-        chunk: &Chunk,
-        packed: &[A],
-        tile: &mut [A],
-        max: &mut [A],
-    ) {
-        let rows = self.matrices.of(block.right).embeddings.rows();
-        let rows = rows.slice(s![chunk.rows.clone(), ..]);
-        inner_products(rows, &(0..self.dim()), packed, tile);
-        self.scale_tile(block, queries, chunk, tile, max);
+            });
+        });
     }
 
     /// Turns inner products with the normalised queries into scores.
@@ -162,7 +153,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
         rules: &Rules<A>,
         queries: Range<usize>,
         chunk: &Chunk,
-        guide: &[A],
+        guide: Packed<'_, A>,
         tile: &mut [A],
         max: &mut [A],
     ) -> usize {
@@ -185,7 +176,8 @@ impl<A: Scalar> Engine<'_, '_, A> {
                         let documents = embeddings.rows();
                         let documents = documents.slice(s![rows.clone(), ..]);
                         let all = 0..documents.ncols();
-                        inner_products(documents, &all, guide, &mut products);
+                        let len = products.len();
+                        inner_products(documents, &all, guide, &mut products, len);
                         Compared::Guide(&products, &embeddings.factors[rows.clone()])
                     }
                     _ => Compared::Own,
@@ -274,37 +266,32 @@ fn pack_transposed<A: Scalar>(left: &Embeddings<'_, A>, rows: &[usize], packed: 
     );
 }
 
-/// Documents times a panel of queries, over some columns: the first ones, or more to add to what they gave. Long products in pieces: the partial
-/// sums stay small, and with them their rounding errors.
+/// Documents times panels of queries, over some columns: the first ones, or more to add to what they gave; into a tile for each panel, each `len` numbers
+/// after the one before. Long products in pieces: the partial sums stay small, and with them their rounding errors.
 pub(super) fn inner_products<A: Scalar>(
     documents: ArrayView2<'_, A>,
     columns: &Range<usize>,
-    packed: &[A],
-    tile: &mut [A],
+    packed: Packed<'_, A>,
+    tiles: &mut [A],
+    len: usize,
 ) {
-    let rows = documents.nrows();
-    let tile = &mut tile[..rows * A::PANEL];
     if columns.end == 0 {
-        tile.fill(A::zero());
+        tiles.fill(A::zero());
     }
+    let shape = (tiles.len() / len.max(1), documents.nrows(), A::PANEL);
+    let shape = shape.strides((len, A::PANEL, 1));
+    let tiles = ArrayViewMut3::from_shape(shape, tiles);
+    let mut tiles = tiles.expect("a tile holds its rows");
     for start in columns.clone().step_by(DEPTH) {
         let depth = start..columns.end.min(start + DEPTH);
         let write = if start == 0 { Write::Set } else { Write::Add };
-        let panel = &packed[start * A::PANEL..];
-        product(
-            documents.slice(s![.., depth]),
-            panel,
-            panel_view(tile, rows),
-            write,
-        );
+        let documents = documents.slice(s![.., depth]);
+        product(documents, packed.skip_rows(start), tiles.view_mut(), write);
     }
 }
 
 /// How much of the inner dimension a product of scores adds up at a time.
 const DEPTH: usize = 256;
 
-/// Rows of one panel.
-pub(super) fn panel_view<A: Scalar>(tile: &mut [A], rows: usize) -> ArrayViewMut2<'_, A> {
-    let shape = (rows, A::PANEL).strides((A::PANEL, 1));
-    ArrayViewMut2::from_shape(shape, tile).expect("a tile holds its rows")
-}
+/// How many panels are scored at a time: as many as a tile of the product has.
+const PANELS: usize = 2;

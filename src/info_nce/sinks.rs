@@ -10,7 +10,7 @@ use super::lanes::Lanes;
 use super::layout::Chunk;
 use super::listed::times;
 use super::own::{OwnRows, Starts};
-use super::pack::{AddTurned, Along, FinishRows};
+use super::pack::{AddSums, Along, FinishRows};
 use super::positives::Askers;
 use super::tiles::WeightSums;
 use crate::blocks::{Units, for_each};
@@ -181,12 +181,12 @@ impl<A: Scalar> Engine<'_, '_, A> {
         if !sinks.wants(side) {
             return;
         }
-        let turned = workspace.turned[left as usize].take(panels * dim * A::PANEL);
+        let sums = workspace.gradients[left as usize].take(panels * dim * A::PANEL);
         let scored = |chunk: &Chunk| self.blocks[chunk.block].left == left;
         if !self.layout.chunks.iter().any(scored) {
-            turned.fill(A::zero());
+            sums.fill(A::zero());
         }
-        let turned = &*turned;
+        let sums = &*sums;
         let embeddings = &self.matrices.of(side).embeddings;
         if self.is_right(side) {
             let rows = self.left_rows(left, queries);
@@ -200,9 +200,9 @@ impl<A: Scalar> Engine<'_, '_, A> {
                 return;
             };
             // Two queries may have the same positive: the rows are written one after the other.
-            return dispatch(AddTurned {
+            return dispatch(AddSums {
                 embeddings,
-                turned,
+                sums,
                 scales: &lanes.scales,
                 rows: &rows,
                 to: view.view_mut(),
@@ -233,10 +233,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     embeddings,
                     first: queries.start + first,
                     along: along.some(first..first + count),
-                    turned: Some((
-                        &turned[first * dim..][..dim * A::PANEL],
-                        &lanes.scales[first..],
-                    )),
+                    sums: Some((&sums[first * dim..], &lanes.scales[first..])),
                     add: self.lists_candidates(),
                     rows,
                 });
@@ -276,7 +273,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
                         embeddings,
                         first,
                         along: along.some(first..first + count),
-                        turned: None,
+                        sums: None,
                         add: false,
                         rows,
                     });

@@ -41,6 +41,8 @@ pub trait Isa: 'static {
     fn single_mul(x: Self::Single, y: Self::Single) -> Self::Single;
     /// `x·y + z`, with one rounding, whatever it costs.
     fn single_fused(x: Self::Single, y: Self::Single, z: Self::Single) -> Self::Single;
+    /// The lanes of two in turn: x₀ y₀ x₁ y₁ … x₇ y₇, then x₈ y₈ … x₁₅ y₁₅.
+    fn zip(x: Self::Single, y: Self::Single) -> [Self::Single; 2];
 
     /// Runs a kernel in a function of its own, compiled for this instruction set: for what is seldom needed, or needed in several places
     /// of the same kernel, and would be compiled again in each.
@@ -90,6 +92,22 @@ pub trait Isa: 'static {
         } else {
             Self::add(Self::mul(x, y), z)
         }
+    }
+
+    /// Exchanges the rows and the columns of a square.
+    #[inline(always)]
+    fn transpose(mut rows: [Self::Single; LANES]) -> [Self::Single; LANES] {
+        // In the place of a number, the bits of row and column one after the other, a round moves the first bit to the end: after four rounds the bits
+        // of the column are where those of the row were.
+        for _ in 0..LANES.ilog2() {
+            let mut zipped = rows;
+            for row in 0..LANES / 2 {
+                [zipped[2 * row], zipped[2 * row + 1]] =
+                    Self::zip(rows[row], rows[row + LANES / 2]);
+            }
+            rows = zipped;
+        }
+        rows
     }
 
     /// Each lane by itself.

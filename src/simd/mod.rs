@@ -104,3 +104,40 @@ fn level_limit() -> Level {
     static LIMIT: OnceLock<Level> = OnceLock::new();
     *LIMIT.get_or_init(detected)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Transpose([[f32; LANES]; LANES]);
+
+    impl Kernel for Transpose {
+        type Output = [[f32; LANES]; LANES];
+
+        #[inline(always)]
+        fn run<I: Isa>(self) -> Self::Output {
+            let mut rows = [I::single(0.0); LANES];
+            for (row, numbers) in rows.iter_mut().zip(&self.0) {
+                *row = I::load(numbers);
+            }
+            let mut turned = [[0.0; LANES]; LANES];
+            for (numbers, row) in turned.iter_mut().zip(I::transpose(rows)) {
+                I::store(row, numbers);
+            }
+            turned
+        }
+    }
+
+    #[test]
+    fn transposed_squares_have_rows_for_columns() {
+        let square: [[f32; LANES]; LANES] =
+            std::array::from_fn(|row| std::array::from_fn(|column| (row * LANES + column) as f32));
+        for level in available() {
+            let turned = dispatch_at(level, Transpose(square));
+            for (row, numbers) in turned.iter().enumerate() {
+                let column: [f32; LANES] = std::array::from_fn(|i| square[i][row]);
+                assert_eq!(*numbers, column, "{level:?}, row {row}");
+            }
+        }
+    }
+}

@@ -84,6 +84,17 @@ impl Isa for Portable {
     fn single_fused(x: Self::Single, y: Self::Single, z: Self::Single) -> Self::Single {
         std::array::from_fn(|lane| x[lane].mul_add(y[lane], z[lane]))
     }
+    #[inline(always)]
+    fn zip(x: Self::Single, y: Self::Single) -> [Self::Single; 2] {
+        let zipped = |at: usize| {
+            if at.is_multiple_of(2) {
+                x[at / 2]
+            } else {
+                y[at / 2]
+            }
+        };
+        [0, LANES].map(|first| std::array::from_fn(|lane| zipped(first + lane)))
+    }
 }
 
 /// Sixteen calls of the library's multiply-add, kept together: inlined they would be most of the code of each kernel.

@@ -15,7 +15,7 @@ macro_rules! registers {
         $add:ident, $sub:ident, $mul:ident, $fma:ident,
         $single:ty, $single_splat:ident, $single_load:ident, $single_store:ident, $single_stream:ident,
         $single_sub:ident, $single_mul:ident, $single_fma:ident,
-        $line:ident, $line_load:ident, $line_stream:ident, $run:ident, $sum:ident
+        $line:ident, $line_load:ident, $line_stream:ident, $run:ident, $sum:ident, $zip:ident
     ) => {
         $(#[$doc])*
         pub(super) struct $name;
@@ -178,6 +178,11 @@ macro_rules! registers {
                 }
                 z
             }
+            #[inline(always)]
+            fn zip(x: Self::Single, y: Self::Single) -> [Self::Single; 2] {
+                // SAFETY: as for `call`.
+                unsafe { $zip(x, y) }
+            }
         }
     };
 }
@@ -188,7 +193,7 @@ registers!(
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm_loadu_ps, _mm256_cvtps_pd, _mm_storeu_ps, _mm256_cvtpd_ps,
     _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd,
     __m256, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_stream_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_fmadd_ps,
-    __m256i, _mm256_loadu_si256, _mm256_stream_si256, run_avx2, sum_avx2
+    __m256i, _mm256_loadu_si256, _mm256_stream_si256, run_avx2, sum_avx2, zip_avx2
 );
 registers!(
     /// AVX-512.
@@ -196,7 +201,7 @@ registers!(
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm256_loadu_ps, _mm512_cvtps_pd, _mm256_storeu_ps, _mm512_cvtpd_ps,
     _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_fmadd_pd,
     __m512, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_fmadd_ps,
-    __m512i, _mm512_loadu_si512, _mm512_stream_si512, run_avx512, sum_avx512
+    __m512i, _mm512_loadu_si512, _mm512_stream_si512, run_avx512, sum_avx512, zip_avx512
 );
 
 /// The sum of the lanes of a register, halves added to halves.
@@ -224,6 +229,43 @@ unsafe fn sum_avx512(x: __m512d) -> f64 {
             _mm512_castpd512_pd256(x),
             _mm512_extractf64x4_pd::<1>(x),
         ))
+    }
+}
+
+/// The lanes of two in turn.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn zip_avx2([x0, x1]: [__m256; 2], [y0, y1]: [__m256; 2]) -> [[__m256; 2]; 2] {
+    let mut zipped = [[x0, x1]; 2];
+    for (zipped, (x, y)) in zipped.iter_mut().zip([(x0, y0), (x1, y1)]) {
+        // SAFETY: passed on from the caller.
+        *zipped = unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
+            [
+                _mm256_permute2f128_ps::<0x20>(low, high),
+                _mm256_permute2f128_ps::<0x31>(low, high),
+            ]
+        };
+    }
+    zipped
+}
+
+/// The same.
+///
+/// # Safety
+/// The CPU has AVX-512 F.
+#[inline(always)]
+unsafe fn zip_avx512([x]: [__m512; 1], [y]: [__m512; 1]) -> [[__m512; 1]; 2] {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+        [
+            [_mm512_permutex2var_ps(x, low, y)],
+            [_mm512_permutex2var_ps(x, high, y)],
+        ]
     }
 }
 

@@ -71,7 +71,7 @@ impl<A: Scalar, I: Isa> CosineSlope<A, I> {
     }
 }
 
-/// A multiple of ∂c/∂x for `f32` rows, in `f32`: y − share·x by two fused multiply-adds, with the share in two parts.
+/// factor·(y − share·x) for `f32` rows, in `f32`, as a multiple of ∂c/∂x is: by two fused multiply-adds, with the share in two parts.
 ///
 /// Where the first product takes most of a coordinate, the difference is exact. So a coordinate has two roundings of itself and the share's error of 2⁻⁴⁹,
 /// and two more by the factor, at half of the conversions and arithmetic in `f64`.
@@ -81,6 +81,13 @@ pub(crate) struct SingleSlope<I: Isa> {
 }
 
 impl<I: Isa> SingleSlope<I> {
+    /// `None` where it might overflow or lose digits to the range of the numbers, or is not faster.
+    #[inline(always)]
+    pub(crate) fn ordinary(share: f64, factor: f64) -> Option<Self> {
+        let ordinary = I::FMA && share.abs() < 1e30 && (1e-30..1e30).contains(&factor.abs());
+        ordinary.then(|| Self::new(share, factor))
+    }
+
     #[inline(always)]
     fn new(share: f64, factor: f64) -> Self {
         let high = -share as f32;

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 
-use crate::info_nce::pack::{Projected, turn};
+use crate::info_nce::pack::Projected;
 use crate::kernels::Groups;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
@@ -19,8 +19,8 @@ pub(super) struct FinishPrefixes<'e, 'g, A> {
     pub(super) ends: &'e [usize],
     /// c, row by row.
     pub(super) along: &'e [f64],
-    /// g as a panel `[dim][lane]`; otherwise it is what the rows hold.
-    pub(super) turned: Option<&'e [A]>,
+    /// g, row by row; otherwise it is what the rows hold.
+    pub(super) sums: Option<&'e [A]>,
     pub(super) rows: ArrayViewMut2<'g, A>,
 }
 
@@ -30,21 +30,17 @@ impl<A: Scalar> Kernel for FinishPrefixes<'_, '_, A> {
     #[inline(always)]
     fn run<I: Isa>(mut self) {
         let (count, dim) = self.rows.dim();
-        let mut gradients = vec![A::zero(); dim * A::PANEL];
-        if let Some(turned) = self.turned {
-            turn(turned, &mut gradients, count);
-        }
-        let mut spare = Vec::new();
+        let (mut held, mut spare) = (Vec::new(), Vec::new());
         for local in 0..count {
             let mut row = self.rows.row_mut(local);
-            let gradient = &mut gradients[if self.turned.is_some() {
-                local * dim
-            } else {
-                0
-            }..][..dim];
-            if self.turned.is_none() {
-                gradient.iter_mut().zip(&row).for_each(|(to, &x)| *to = x);
-            }
+            let gradient = match self.sums {
+                Some(sums) => &sums[local * dim..][..dim],
+                None => {
+                    held.clear();
+                    held.extend(&row);
+                    &held[..]
+                }
+            };
             let x = contiguous(self.embeddings.row(self.first + local), &mut spare);
             let mut start = 0;
             for (&end, &along) in self.ends.iter().zip(&self.along[local * self.ends.len()..]) {

@@ -49,9 +49,9 @@ impl<A: Scalar> Prefixes<'_, '_, A> {
                 tiles: part.scores.take(numbers),
             });
             let shares: Vec<Part<A>> = shares.collect();
-            let (packed, turned) = (&mut workspace.panels, &mut workspace.turned);
+            let (packed, gradients) = (&mut workspace.panels, &mut workspace.gradients);
             self.products
-                .add_products(queries, &slab, &shares, &panels, packed, turned, sinks);
+                .add_products(queries, &slab, &shares, &panels, packed, gradients, sinks);
         }
         self.finish_left(queries, sinks, workspace);
     }
@@ -151,20 +151,19 @@ impl<A: Scalar> Prefixes<'_, '_, A> {
             return;
         };
         let len = queries.len().div_ceil(A::PANEL) * A::PANEL * dim;
-        let turned = &*workspace.turned[Left::Queries as usize].take(len);
+        let sums = &*workspace.gradients[Left::Queries as usize].take(len);
         let along = self.along(Side::Queries, queries);
         let view = view.slice_mut(ndarray::s![queries.clone(), ..]);
         let threads = Engine::<A>::threads(queries.len() * dim * 50);
-        let finish = |first, count, rows| {
+        let finish = |first: usize, _: usize, rows| {
             dispatch(FinishPrefixes {
                 embeddings: engine.matrices.of(Side::Queries).embeddings.rows(),
                 first: queries.start + first,
                 ends: &self.ends,
                 along: &along[first * self.ends.len()..],
-                turned: Some(&turned[first * dim..][..dim * A::PANEL]),
+                sums: Some(&sums[first * dim..]),
                 rows,
             });
-            let _: usize = count;
         };
         for_each(threads, queries.len(), A::PANEL, view, &finish);
     }
@@ -181,16 +180,15 @@ impl<A: Scalar> Prefixes<'_, '_, A> {
                 continue;
             }
             let threads = Engine::<A>::threads(view.len() * 20);
-            let finish = |first, count, rows| {
+            let finish = |first: usize, _: usize, rows| {
                 dispatch(FinishPrefixes {
                     embeddings: embeddings.rows(),
                     first,
                     ends: &self.ends,
                     along: &along[first * self.ends.len()..],
-                    turned: None,
+                    sums: None,
                     rows,
                 });
-                let _: usize = count;
             };
             for_each(threads, view.nrows(), 32, view.view_mut(), &finish);
         }

@@ -6,6 +6,7 @@ use ndarray::s;
 
 use super::weigh::ByLane;
 use crate::blocks::{Units, for_each};
+use crate::gemm::Packed;
 use crate::info_nce::block::{Left, Side};
 use crate::info_nce::engine::Engine;
 use crate::info_nce::score::inner_products;
@@ -203,7 +204,7 @@ impl<A: Scalar> Prefixes<'_, '_, A> {
                 .embeddings
                 .rows();
             let rows = rows.slice(s![chunk.rows.clone(), ..]);
-            let packed = &packed[panel * dim * A::PANEL..][..dim * A::PANEL];
+            let packed = Packed::panels(packed, dim).skip_panels(panel);
             let lanes = panel * A::PANEL..(panel + 1) * A::PANEL;
             let used = chunk.rows.len() * A::PANEL;
             let Some(((sums, last_max), shorter)) = work.split_last_mut() else {
@@ -211,7 +212,8 @@ impl<A: Scalar> Prefixes<'_, '_, A> {
             };
             let mut start = 0;
             for ((index, level), &end) in self.levels.iter().enumerate().zip(&self.ends) {
-                inner_products(rows, &(start..end), packed, sums.slice);
+                let len = sums.slice.len();
+                inner_products(rows, &(start..end), packed, sums.slice, len);
                 start = end;
                 let (products, tile, max) = match shorter.get_mut(index) {
                     Some((tile, max)) => (Some(&sums.slice[..used]), tile, max),
