@@ -179,7 +179,11 @@ impl<'a, A: Scalar> Listed<'a, A> {
             slice: queries,
             len: 1,
         };
-        let grain = if self.own.is_some() { 4 } else { 64 };
+        /// Bytes of own negatives in a block: it ends with a wait for the stores past the caches.
+        const BLOCK_BYTES: usize = 512 << 10;
+        let bytes = self.own.map_or(0, |own| size_of::<A>() * own.rows.len());
+        let each = bytes / self.input.queries.nrows().max(1);
+        let grain = (BLOCK_BYTES / each.max(1)).clamp(4, 64);
         let work = ((queries, pairs), views.0, views.1);
         for_each(self.threads(count), count, grain, work, &|start,
                                                             _,

@@ -1,20 +1,21 @@
 //! The softmax of each query, once its own negatives are in, and the gradient of what is listed.
 
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
 use super::embeddings::Embeddings;
 use super::listed::{Listed, Unfinished, Views, times};
 use super::own::{Own, OwnRows};
+use super::own_gradient::{Multiple, OwnNegative};
 use super::pairs::PairRows;
 use super::positives::Askers;
 use super::query::Query;
 use super::softmax::Partition;
 use crate::kernels::{Groups, dot};
 use crate::scalar::Scalar;
-use crate::simd::{Isa, Kernel, publish};
-use crate::similarity::{Pair, PairSlope};
+use crate::simd::{Isa, Kernel, prefetch, publish};
+use crate::similarity::Pair;
 use crate::staging::contiguous;
-use crate::store::{Columns, Stores, WideRow, visit, write_row};
+use crate::store::{Columns, Stores, WideRow, write_row};
 
 /// Settles some queries.
 pub(super) struct Settle<'l, 'a, 'p, 's, 'g, 'o, A> {
@@ -168,7 +169,15 @@ impl<A: Scalar> Pass<A> {
         let smoothing = listed.rules.label_smoothing / (1.0 + query.totals.count);
         let weight = listed.weight(i) * listed.per_temperature;
         self.wide.set(row);
+        let mut along = 0.0;
+        let count = self.pairs.len();
         for (&(pair, z), at) in self.pairs.iter().zip(own.of(i)) {
+            if self.stores == Stores::Streamed && at + count < own.rows.nrows() {
+                // The next query's, while the gradients go out.
+                if let Some(next) = row_of(own.rows, at + count).to_slice() {
+                    prefetch(next);
+                }
+            }
             let share = if z == f64::NEG_INFINITY {
                 0.0
             } else {
@@ -189,74 +198,24 @@ impl<A: Scalar> Pass<A> {
             I::call(OwnNegative {
                 pair,
                 factor,
-                query: &self.wide,
+                row,
+                wide: &self.wide,
                 negative,
                 sum: &mut self.sum,
+                along: &mut along,
                 to,
                 before: &self.before,
                 stores: self.stores,
             });
         }
-    }
-}
-
-/// Writes the gradient of an own negative, and adds up that of its query.
-struct OwnNegative<'r, 'v, A: Scalar> {
-    pair: Pair<A::Real>,
-    factor: f64,
-    query: &'r WideRow,
-    negative: &'r [A],
-    sum: &'r mut WideRow,
-    /// Where it goes if it is wanted; with a factor it is added to what was there before.
-    to: Option<(ArrayViewMut1<'v, A>, Option<f64>)>,
-    before: &'r [A],
-    stores: Stores,
-}
-
-impl<A: Scalar> Kernel for OwnNegative<'_, '_, A> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let Self { pair, factor, .. } = self;
-        let gradient = NegativeGradient::<A, I> {
-            by_query: pair.slope(factor),
-            by_negative: pair.swapped().slope(factor),
-            query: self.query,
-            negative: Groups::new(self.negative),
-            sum: self.sum,
-        };
-        match self.to {
-            None => visit::<I>(self.negative.len(), gradient),
-            Some((view, None)) => write_row::<A, I>(view, self.stores, gradient),
-            Some((view, Some(factor))) => {
-                let gradient = OnTop::new(self.before, factor, gradient);
-                write_row::<A, I>(view, Stores::Cached, gradient);
-            }
+        if along != 0.0 {
+            self.sum.add_all::<I>(Multiple::<A, I>::new(-along, row));
         }
     }
 }
 
-/// The gradient of a score by the negative; that by the query is added up on the way.
-struct NegativeGradient<'r, A: Scalar, I: Isa> {
-    by_query: PairSlope<A, I>,
-    by_negative: PairSlope<A, I>,
-    query: &'r WideRow,
-    negative: Groups<'r, A>,
-    sum: &'r mut WideRow,
-}
-
-impl<A: Scalar, I: Isa> Columns<I, 1> for NegativeGradient<'_, A, I> {
-    #[inline(always)]
-    fn group(&mut self, group: usize) -> [I::Wide; 1] {
-        let (query, negative) = (self.query.at::<I>(group), self.negative.at::<I>(group));
-        self.sum.add::<I>(group, self.by_query.at(query, negative));
-        [self.by_negative.at(negative, query)]
-    }
-}
-
 /// A multiple of some columns, added to what a row held before.
-struct OnTop<'r, A, C> {
+pub(super) struct OnTop<'r, A, C> {
     before: Groups<'r, A>,
     factor: f64,
     columns: C,
@@ -264,7 +223,7 @@ struct OnTop<'r, A, C> {
 
 impl<'r, A: Scalar, C> OnTop<'r, A, C> {
     #[inline(always)]
-    fn new(before: &'r [A], factor: f64, columns: C) -> Self {
+    pub(super) fn new(before: &'r [A], factor: f64, columns: C) -> Self {
         Self {
             before: Groups::new(before),
             factor,

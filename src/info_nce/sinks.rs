@@ -6,11 +6,11 @@ use ndarray::{ArrayViewMut2, s};
 
 use super::block::{Left, Side};
 use super::engine::Engine;
+use super::finish::{AddSums, Along, FinishRows};
 use super::lanes::Lanes;
 use super::layout::Chunk;
 use super::listed::times;
 use super::own::{OwnRows, Starts};
-use super::pack::{AddSums, Along, FinishRows};
 use super::positives::Askers;
 use super::tiles::WeightSums;
 use crate::blocks::{Units, for_each};

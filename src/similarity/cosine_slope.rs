@@ -40,6 +40,13 @@ impl<R: Real> Cosine<R> {
         ])
     }
 
+    /// `factor`·∂c/∂x of ordinary rows is the first times y less the second times x.
+    #[inline(always)]
+    pub(crate) fn terms(self, factor: f64) -> [f64; 2] {
+        let factor = factor * self.per_norms;
+        [factor, factor * self.shares[0].value()]
+    }
+
     #[inline(always)]
     pub(super) fn swapped(self) -> Self {
         Self {

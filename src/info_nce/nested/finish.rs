@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 
-use crate::info_nce::pack::Projected;
+use crate::info_nce::finish::Projected;
 use crate::kernels::Groups;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
