@@ -101,7 +101,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             let out = out.reversed_axes();
             for_each(threads, dim, columns, out, &|start, count, out| {
                 let mut out = out.reversed_axes();
-                let mut copy = Vec::new();
+                let mut copy = Buffer::default();
                 let (mut from, end) = (start, start + count);
                 while from < end {
                     let part = Part::of(parts, from);
@@ -112,12 +112,12 @@ impl<A: Scalar> Engine<'_, '_, A> {
                         } else {
                             Write::Add
                         };
-                        self.copy_columns(chunk, from..to, &mut copy);
+                        let copy = self.copy_columns(chunk, from..to, &mut copy);
                         let tile = self.layout.tile::<A>();
                         let tiles = &part.tiles[(index - slab.start) * panels * tile..];
                         let tiles = tiles[first / A::PANEL * tile..].chunks(tile);
                         let out = out.slice_mut(s![.., from - start..to - start]);
-                        add_weighed(chunk.rows.len(), tiles, &copy, out, write);
+                        add_weighed(chunk.rows.len(), tiles, copy, out, write);
                     }
                     from = to;
                 }
@@ -126,15 +126,21 @@ impl<A: Scalar> Engine<'_, '_, A> {
     }
 
     /// Copies some columns of a chunk of rows to panels `[column panel][row][column]`.
-    fn copy_columns(&self, chunk: &Chunk, columns: Range<usize>, copy: &mut Vec<A>) {
+    fn copy_columns<'c>(
+        &self,
+        chunk: &Chunk,
+        columns: Range<usize>,
+        copy: &'c mut Buffer<A>,
+    ) -> &'c [A] {
         let len = chunk.rows.len() * columns.len().div_ceil(A::PANEL) * A::PANEL;
-        copy.resize(len, A::zero());
+        let copy = copy.take(len);
         let matrix = self.matrices.of(self.blocks[chunk.block].right);
         let rows = matrix.embeddings.rows();
         dispatch(CopyColumns {
             rows: rows.slice(s![chunk.rows.clone(), columns]),
-            copy,
+            copy: &mut *copy,
         });
+        copy
     }
 
     /// Adds scores · rows of the left side to the gradients of the right sides.
