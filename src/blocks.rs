@@ -22,6 +22,13 @@ pub(crate) struct Units<'a, A> {
     pub(crate) len: usize,
 }
 
+impl<A> Units<'_, A> {
+    /// The same elements in units of another length.
+    pub(crate) fn of(self, len: usize) -> Self {
+        Self { len, ..self }
+    }
+}
+
 impl<A: Send> Split for Units<'_, A> {
     fn split(self, unit: usize) -> (Self, Self) {
         // The last unit may be a short one.

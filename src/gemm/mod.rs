@@ -14,10 +14,10 @@
 //!
 //! The kernel holds a tile of C in registers: with AVX-512 six rows of two panels, four vectors, or 12 rows of one; with AVX2 6 rows of two vectors.
 //! For each step of k it reads these vectors and one number of each row of A: the wide tile reads 10 times for 24 multiply-adds, the high one 14 times,
-//! which is up to a tenth of the time where a processor does two multiply-adds of 512 bits a cycle.
+//! which a processor that does two multiply-adds of 512 bits a cycle may have to wait for.
 
+mod lanes;
 mod packed;
-mod portable;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -27,6 +27,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayView3, Axis};
 
+use lanes::Lanes;
 pub(crate) use packed::{Packed, Target};
 
 use crate::scalar::{Element, Scalar};
@@ -170,28 +171,6 @@ unsafe fn run<A: Scalar>(level: Level, task: &Task<A>) {
             _ => unsafe { tiles::<f64, [f64; 2], 6, 0>(&task) },
         }
     }
-}
-
-/// A vector register of numbers.
-trait Lanes<A>: Copy {
-    const COUNT: usize;
-    /// # Safety
-    /// The CPU has the instructions.
-    unsafe fn splat(x: A) -> Self;
-    /// # Safety
-    /// `p` is valid for `COUNT` reads, and the CPU has the instructions.
-    unsafe fn load(p: *const A) -> Self;
-    /// # Safety
-    /// `p` is valid for `COUNT` writes, and the CPU has the instructions.
-    unsafe fn store(self, p: *mut A);
-    /// self + other
-    /// # Safety
-    /// The CPU has the instructions.
-    unsafe fn add(self, other: Self) -> Self;
-    /// self + x·y
-    /// # Safety
-    /// The CPU has the instructions.
-    unsafe fn add_product(self, x: Self, y: Self) -> Self;
 }
 
 /// All tiles of a task: C in strips of two vectors and tiles of `ROWS` rows, or, where `PAIRED` is not 0 and a panel is two vectors, in strips of two

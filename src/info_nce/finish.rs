@@ -9,7 +9,7 @@ use crate::kernels::{Groups, dot};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 use crate::similarity::SingleSlope;
-use crate::singles::{Singles, write_singles};
+use crate::singles::write_singles;
 use crate::staging::contiguous;
 use crate::store::{Columns, Stores, write_row};
 use crate::wide::Real;
@@ -102,13 +102,12 @@ impl<A: Scalar> FinishRows<'_, '_, '_, A> {
             for ((to, &g), &x) in row.iter_mut().zip(gradient).zip(x) {
                 *to = A::narrow(to.wide() + outer * (g.wide() - along * x.wide()));
             }
-        } else if let ([Some(g), Some(x)], Some(slope)) = (
-            [gradient, x].map(A::singles),
+        } else if let ([Some(x), Some(g)], Some(mut slope)) = (
+            [x, gradient].map(A::singles),
             SingleSlope::ordinary(along, outer),
         ) {
             // The sums have roundings of their own, which are larger.
-            let projected = &mut SingleProjected(slope);
-            write_singles::<A, I, 2, 1>(&mut [Some(row)], [g, x], Stores::Cached, projected);
+            write_singles::<A, I, 2, 1>(&mut [Some(row)], [x, g], Stores::Cached, &mut slope);
         } else {
             let projected = Projected::<A, I> {
                 gradient: Groups::new(gradient),
@@ -150,16 +149,6 @@ impl<A: Scalar> Kernel for AddSums<'_, '_, '_, A> {
                 .zip(sums)
                 .for_each(|(to, g)| *to = A::narrow(to.wide() + factor * g.wide()));
         }
-    }
-}
-
-/// outer·(g − along·x) in `f32`.
-struct SingleProjected<I: Isa>(SingleSlope<I>);
-
-impl<I: Isa> Singles<I, 2, 1> for SingleProjected<I> {
-    #[inline(always)]
-    fn at(&mut self, [g, x]: [I::Single; 2]) -> [I::Single; 1] {
-        [self.0.at(x, g)]
     }
 }
 

@@ -6,8 +6,8 @@ use super::settle::OnTop;
 use crate::kernels::Groups;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
-use crate::similarity::{Pair, PairSlope, SingleSlope};
-use crate::singles::{Singles, write_singles};
+use crate::similarity::{Pair, PairSlope};
+use crate::singles::write_singles;
 use crate::store::{Columns, Stores, WideRow, visit, write_row};
 
 /// Writes the gradient of an own negative, and adds up that of its query.
@@ -65,7 +65,7 @@ impl<A: Scalar> OwnNegative<'_, '_, A> {
             return false;
         };
         let added = matches!(self.to, Some((_, Some(_))));
-        let Some([_, slope]) = cosine.singles::<I>(self.factor).filter(|_| !added) else {
+        let Some([_, mut slope]) = cosine.singles::<I>(self.factor).filter(|_| !added) else {
             return false;
         };
         let [of_negative, of_query] = cosine.terms(self.factor);
@@ -73,20 +73,10 @@ impl<A: Scalar> OwnNegative<'_, '_, A> {
         self.sum
             .add_all::<I>(Multiple::<A, I>::new(of_negative, self.negative));
         if let Some((view, _)) = self.to.take() {
-            let (others, slope) = ([row, negative], &mut SingleNegative(slope));
-            write_singles::<A, I, 2, 1>(&mut [Some(view)], others, self.stores, slope);
+            let others = [negative, row];
+            write_singles::<A, I, 2, 1>(&mut [Some(view)], others, self.stores, &mut slope);
         }
         true
-    }
-}
-
-/// The gradient of a score by the negative, in `f32`.
-struct SingleNegative<I: Isa>(SingleSlope<I>);
-
-impl<I: Isa> Singles<I, 2, 1> for SingleNegative<I> {
-    #[inline(always)]
-    fn at(&mut self, [query, negative]: [I::Single; 2]) -> [I::Single; 1] {
-        [self.0.at(negative, query)]
     }
 }
 

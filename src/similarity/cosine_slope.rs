@@ -3,6 +3,7 @@
 use super::cosine::Cosine;
 use crate::scalar::Scalar;
 use crate::simd::Isa;
+use crate::singles::Singles;
 use crate::wide::Real;
 
 /// Where the square of the sine is less, a residual is so small a part of its row that the parts of a share in `f32` are too few.
@@ -113,5 +114,12 @@ impl<I: Isa> SingleSlope<I> {
         let [high, low] = self.minus_share;
         let residual = I::single_fused(low, x, I::single_fused(high, x, y));
         I::single_mul(self.factor, residual)
+    }
+}
+
+impl<I: Isa> Singles<I, 2, 1> for SingleSlope<I> {
+    #[inline(always)]
+    fn at(&mut self, [x, y]: [I::Single; 2]) -> [I::Single; 1] {
+        [SingleSlope::at(self, x, y)]
     }
 }

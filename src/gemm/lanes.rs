@@ -1,6 +1,26 @@
-//! The portable vector: an array that the compiler maps onto what the target has (SSE2, NEON).
+//! The vectors that the product is written in, and the portable ones: arrays that the compiler maps onto what the target has (SSE2, NEON).
 
-use super::Lanes;
+/// A vector register of numbers.
+pub(super) trait Lanes<A>: Copy {
+    const COUNT: usize;
+    /// # Safety
+    /// The CPU has the instructions.
+    unsafe fn splat(x: A) -> Self;
+    /// # Safety
+    /// `p` is valid for `COUNT` reads, and the CPU has the instructions.
+    unsafe fn load(p: *const A) -> Self;
+    /// # Safety
+    /// `p` is valid for `COUNT` writes, and the CPU has the instructions.
+    unsafe fn store(self, p: *mut A);
+    /// self + other
+    /// # Safety
+    /// The CPU has the instructions.
+    unsafe fn add(self, other: Self) -> Self;
+    /// self + x·y
+    /// # Safety
+    /// The CPU has the instructions.
+    unsafe fn add_product(self, x: Self, y: Self) -> Self;
+}
 
 macro_rules! portable_lanes {
     ($scalar:ty, $count:literal) => {
