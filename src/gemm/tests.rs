@@ -1,6 +1,7 @@
 //! The panel product against a naive one, on every instruction set of the machine.
 
 use super::*;
+use crate::scalar::Element;
 use crate::simd::available;
 use ndarray::{Array2, Array3, s};
 

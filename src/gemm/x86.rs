@@ -1,6 +1,8 @@
 //! The vector registers of AVX2 and AVX-512, and the functions that are compiled for them.
 
-use super::{Lanes, Task, tiles};
+use super::Task;
+use super::lanes::Lanes;
+use super::tiles::tiles;
 use std::arch::x86_64::*;
 
 macro_rules! lanes {

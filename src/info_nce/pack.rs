@@ -156,12 +156,13 @@ impl<A: Scalar> Kernel for CopyColumns<'_, '_, A> {
             let numbers = contiguous(numbers, &mut spare);
             let panels = self.copy.chunks_exact_mut(len);
             for (panel, numbers) in panels.zip(numbers.chunks(A::PANEL)) {
-                let to = &mut panel[row * A::PANEL..][..A::PANEL];
-                if numbers.len() == A::PANEL {
-                    to.copy_from_slice(&numbers[..A::PANEL]);
-                } else {
-                    to[..numbers.len()].copy_from_slice(numbers);
-                }
+                let to = &mut panel[row * A::PANEL..][..numbers.len()];
+                // By sixteen: pieces of any length would be calls of the library, each for little.
+                let ((to, rest_to), (from, rest)) = (to.as_chunks_mut(), numbers.as_chunks());
+                to.iter_mut()
+                    .zip(from)
+                    .for_each(|(to, from): (&mut [A; LANES], _)| *to = *from);
+                rest_to.copy_from_slice(rest);
             }
         }
     }

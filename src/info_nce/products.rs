@@ -12,7 +12,7 @@ use super::sinks::Sinks;
 use crate::blocks::for_each;
 use crate::gemm::{Packed, Write, product, segmented_product};
 use crate::scalar::Scalar;
-use crate::simd::dispatch;
+use crate::simd::{dispatch, prefetch};
 use crate::workspace::Buffer;
 
 /// The weights of a slab of scores that make some columns of the gradients. The parts of a pass follow each other.
@@ -106,7 +106,8 @@ impl<A: Scalar> Engine<'_, '_, A> {
                 while from < end {
                     let part = Part::of(parts, from);
                     let to = part.columns.end.min(end);
-                    for &(index, chunk) in &chunks {
+                    let next = chunks.iter().skip(1).map(Some).chain([None]);
+                    for (&(index, chunk), next) in chunks.iter().zip(next) {
                         let write = if index == first_chunk {
                             Write::Set
                         } else {
@@ -117,7 +118,8 @@ impl<A: Scalar> Engine<'_, '_, A> {
                         let tiles = &part.tiles[(index - slab.start) * panels * tile..];
                         let tiles = tiles[first / A::PANEL * tile..].chunks(tile);
                         let out = out.slice_mut(s![.., from - start..to - start]);
-                        add_weighed(chunk.rows.len(), tiles, copy, out, write);
+                        let ahead = next.map(|(_, chunk)| self.columns_of(chunk, from..to));
+                        add_weighed(chunk.rows.len(), tiles, copy, out, write, ahead);
                     }
                     from = to;
                 }
@@ -134,13 +136,18 @@ impl<A: Scalar> Engine<'_, '_, A> {
     ) -> &'c [A] {
         let len = chunk.rows.len() * columns.len().div_ceil(A::PANEL) * A::PANEL;
         let copy = copy.take(len);
-        let matrix = self.matrices.of(self.blocks[chunk.block].right);
-        let rows = matrix.embeddings.rows();
         dispatch(CopyColumns {
-            rows: rows.slice(s![chunk.rows.clone(), columns]),
+            rows: self.columns_of(chunk, columns),
             copy: &mut *copy,
         });
         copy
+    }
+
+    /// Some columns of a chunk of rows.
+    fn columns_of(&self, chunk: &Chunk, columns: Range<usize>) -> ArrayView2<'_, A> {
+        let matrix = self.matrices.of(self.blocks[chunk.block].right);
+        let rows = matrix.embeddings.rows();
+        rows.slice_move(s![chunk.rows.clone(), columns])
     }
 
     /// Adds scores · rows of the left side to the gradients of the right sides.
@@ -226,15 +233,25 @@ fn strips<A: Scalar>(panels: &[Range<usize>], parts: &[Part<'_, A>]) -> Vec<Rang
     strips.filter(|strip| !strip.is_empty()).collect()
 }
 
-/// Adds rows `[column panel][row][column]` to each query, as the tiles of the queries weigh them.
+/// Adds rows `[column panel][row][column]` to each query, as the tiles of the queries weigh them. Meanwhile what is copied next comes from memory.
 fn add_weighed<'t, A: Scalar + 't>(
     rows: usize,
     tiles: impl Iterator<Item = &'t [A]>,
     copy: &[A],
     mut out: ArrayViewMut2<'_, A>,
     write: Write,
+    ahead: Option<ArrayView2<'_, A>>,
 ) {
+    let panels = out.nrows().div_ceil(A::PANEL).max(1);
+    let shares = |ahead| {
+        let rows: &ArrayView2<'_, A> = ahead;
+        rows.axis_chunks_iter(Axis(0), rows.nrows().div_ceil(panels).max(1))
+    };
+    let mut shares = ahead.iter().flat_map(shares);
     for (out, tile) in out.axis_chunks_iter_mut(Axis(0), A::PANEL).zip(tiles) {
+        for row in shares.next().iter().flat_map(|share| share.outer_iter()) {
+            row.to_slice().into_iter().for_each(prefetch);
+        }
         let weights = ArrayView2::from_shape((rows, A::PANEL), &tile[..rows * A::PANEL]);
         let weights = weights.expect("as long as its shape").reversed_axes();
         product(weights, Packed::panels(copy, rows), out, write);

@@ -1,0 +1,202 @@
+//! The kernel: tiles of C that stay in registers, and how they cover it.
+
+use super::lanes::Lanes;
+use super::{Task, Write};
+use crate::scalar::Element;
+
+/// All tiles of a task: C in strips of two vectors and tiles of `ROWS` rows, or, where `PAIRED` is not 0 and a panel is two vectors, in strips of two
+/// panels and tiles of `PAIRED` rows; the rest of the rows in smaller tiles.
+///
+/// # Safety
+/// As for [`run`](super::run).
+#[inline(always)]
+pub(super) unsafe fn tiles<A: Element, V: Lanes<A>, const ROWS: usize, const PAIRED: usize>(
+    task: &Task<A>,
+) {
+    let mut column = 0;
+    while column < task.width {
+        // SAFETY: the columns from `column` on lie inside the task; those of two panels start with a panel, because all before them were whole.
+        column += unsafe {
+            if PAIRED > 0 && column + A::PANEL < task.width {
+                strip::<A, V, PAIRED, 2>(task, column)
+            } else {
+                strip::<A, V, ROWS, 1>(task, column)
+            }
+        };
+    }
+}
+
+/// The tiles of a strip of two vectors, of one panel or of each of two. Returns how many columns it has.
+///
+/// # Safety
+/// As for [`tile`], for every row.
+#[inline(always)]
+unsafe fn strip<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+    task: &Task<A>,
+    column: usize,
+) -> usize {
+    let mut row = 0;
+    while row < task.m {
+        // SAFETY: rows row..row + the tile's height lie inside the task.
+        row += unsafe {
+            match task.m - row {
+                // What sixes leave over goes in fives, as many as leave nothing: the few sums of a tile of two rows wait for each other.
+                rest if ROWS == 6 && rest % 6 != 0 && rest >= 5 * (6 - rest % 6) => {
+                    tile::<A, V, 5, PANELS>(task, row, column)
+                }
+                rest if rest >= ROWS => tile::<A, V, ROWS, PANELS>(task, row, column),
+                8.. => tile::<A, V, 8, PANELS>(task, row, column),
+                4.. => tile::<A, V, 4, PANELS>(task, row, column),
+                2.. => tile::<A, V, 2, PANELS>(task, row, column),
+                _ => tile::<A, V, 1, PANELS>(task, row, column),
+            }
+        };
+    }
+    2 * V::COUNT * PANELS
+}
+
+/// Where a column of the task lies: the panel, and the column of it.
+#[inline(always)]
+fn place<A: Element>(column: usize) -> (usize, usize) {
+    (column / A::PANEL, column % A::PANEL)
+}
+
+/// One tile of C: `ROWS` rows of two vectors of each of `PANELS` panels, for all of k. Returns `ROWS`.
+///
+/// # Safety
+/// As for [`run`](super::run); rows `row..row + ROWS` exist, and C reaches into the strips from `column` on of each panel.
+#[inline(always)]
+unsafe fn tile<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+    task: &Task<A>,
+    row: usize,
+    column: usize,
+) -> usize {
+    // SAFETY: passed on; C has the rows `row..row + ROWS` and the columns that are written.
+    unsafe {
+        let sums = accumulate::<A, V, ROWS, PANELS>(task, row, column);
+        let [c_row, c_column] = task.c_strides;
+        let (panel, inside) = place::<A>(column);
+        let c = task.c.offset(
+            row as isize * c_row + panel as isize * task.c_panel + inside as isize * c_column,
+        );
+        let width = 2 * V::COUNT * PANELS;
+        if c_column != 1 || column + width > task.width {
+            // By value: the loop in there takes an address, and these sums must stay in registers.
+            scatter::<A, V, ROWS, PANELS>(task, sums, c, column);
+            return ROWS;
+        }
+        for (i, sums) in sums.into_iter().enumerate() {
+            let c = c.offset(i as isize * c_row);
+            for (panel, sums) in sums.into_iter().enumerate() {
+                let c = c.offset(panel as isize * task.c_panel);
+                for (half, sum) in sums.into_iter().enumerate() {
+                    let c = c.add(half * V::COUNT);
+                    let sum = if task.write == Write::Add {
+                        V::load(c).add(sum)
+                    } else {
+                        sum
+                    };
+                    sum.store(c);
+                }
+            }
+        }
+    }
+    ROWS
+}
+
+/// Steps of k that are written out one after the other. One by one, panels that come from the second-level cache keep the multipliers waiting; eight are no
+/// faster than four.
+const UNROLLED: usize = 4;
+
+/// The sums of a tile, in registers.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn accumulate<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+    task: &Task<A>,
+    row: usize,
+    column: usize,
+) -> [[[V; 2]; PANELS]; ROWS] {
+    // SAFETY: all offsets address elements (s, i, l) with s < segments, i < m, l < k of A, and
+    // (s·k + l, j) with j < PANEL of panels of B, because strips are 2·COUNT wide and PANEL is a multiple of that.
+    unsafe {
+        let [segment_stride, row_stride, step] = task.a_strides;
+        let (panel, inside) = place::<A>(column);
+        let mut b = task.b.add(panel * task.b_panel + inside);
+        let mut sums = [[[V::splat(A::zero()); 2]; PANELS]; ROWS];
+        for segment in 0..task.segments {
+            let start = segment as isize * segment_stride + row as isize * row_stride;
+            let mut a = task.a.wrapping_offset(start);
+            for _ in 0..task.k / UNROLLED {
+                for _ in 0..UNROLLED {
+                    add_step(&mut sums, a, row_stride, b, task.b_panel);
+                    (a, b) = (a.wrapping_offset(step), b.wrapping_add(A::PANEL));
+                }
+            }
+            for _ in 0..task.k % UNROLLED {
+                add_step(&mut sums, a, row_stride, b, task.b_panel);
+                (a, b) = (a.wrapping_offset(step), b.wrapping_add(A::PANEL));
+            }
+        }
+        sums
+    }
+}
+
+/// One step of k: adds the outer product of a column of A and a row of B.
+///
+/// # Safety
+/// `a` addresses the column's first row in the tile, `b` the row of the first panel; the CPU has the instructions.
+#[inline(always)]
+unsafe fn add_step<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+    sums: &mut [[[V; 2]; PANELS]; ROWS],
+    a: *const A,
+    row_stride: isize,
+    b: *const A,
+    b_panel: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let vectors: [[V; 2]; PANELS] = std::array::from_fn(|panel| {
+            let b = b.add(panel * b_panel);
+            [V::load(b), V::load(b.add(V::COUNT))]
+        });
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let x = V::splat(*a.offset(i as isize * row_stride));
+            for (sums, vectors) in sums.iter_mut().zip(&vectors) {
+                sums[0] = sums[0].add_product(x, vectors[0]);
+                sums[1] = sums[1].add_product(x, vectors[1]);
+            }
+        }
+    }
+}
+
+/// Writes a tile that C only reaches part of, or whose columns are not contiguous.
+///
+/// # Safety
+/// As for [`tile`]; `c` addresses the tile's first element.
+#[cold]
+#[inline(always)]
+unsafe fn scatter<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+    task: &Task<A>,
+    sums: [[[V; 2]; PANELS]; ROWS],
+    c: *mut A,
+    column: usize,
+) {
+    let mut line = [A::zero(); 64];
+    for (i, sums) in sums.iter().enumerate() {
+        for (panel, sum) in sums.iter().enumerate() {
+            let width = task.width.saturating_sub(column + panel * A::PANEL);
+            // SAFETY: two vectors of at most 16 numbers fit the line; j stays below the width.
+            unsafe {
+                let c = c.offset(i as isize * task.c_strides[0] + panel as isize * task.c_panel);
+                sum[0].store(line.as_mut_ptr());
+                sum[1].store(line.as_mut_ptr().add(V::COUNT));
+                for (j, &x) in line.iter().enumerate().take(width.min(2 * V::COUNT)) {
+                    let c = c.offset(j as isize * task.c_strides[1]);
+                    *c = if task.write == Write::Add { *c + x } else { x };
+                }
+            }
+        }
+    }
+}
