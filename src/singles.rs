@@ -337,4 +337,45 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn rows_that_share_a_line_of_the_cache_are_streamed_whole() {
+        // As many as a quarter of a line: no row of them has a whole one, and each begins at another place of it.
+        const LEN: usize = LANES / 4;
+        let (x, y) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]);
+        for level in available() {
+            let mut line = Line([0.0; LANES]);
+            let (one, two) = line.0.split_at_mut(LEN);
+            let rows = [one, &mut two[..LEN]].map(|row| Some(ArrayViewMut1::from(row)));
+            let (from, stores) = ([&x[..], &y[..]], Stores::Streamed);
+            dispatch_at(level, Write { from, rows, stores });
+            let expected = [11.0, 14.0, 17.0, 20.0, 3.0, 6.0, 9.0, 12.0];
+            assert_eq!(line.0[..2 * LEN], expected, "{level:?}");
+            assert_eq!(line.0[2 * LEN..], [0.0; 2 * LEN], "{level:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_added_leaves_the_sign_of_a_zero_as_a_sum_does() {
+        // A whole group of columns, and the same in the rest of the row. The second row of `Write` is 3x.
+        let pairs = [(-0.0, -0.0), (-0.0, 0.0), (0.0, -0.0), (0.0, 0.0)];
+        let x: Vec<f32> = pairs.iter().cycle().take(20).map(|pair| pair.0).collect();
+        let there = pairs.iter().cycle().take(20).map(|pair| pair.1);
+        for level in available() {
+            let mut row: Array1<f32> = there.clone().collect();
+            let rows = [None, Some(row.view_mut())];
+            let (from, stores) = ([&x[..], &x[..]], Stores::Added);
+            dispatch_at(level, Write { from, rows, stores });
+            for (column, (&sum, (x, there))) in
+                row.iter().zip(x.iter().zip(there.clone())).enumerate()
+            {
+                let expected = there + x;
+                assert_eq!(
+                    sum.to_bits(),
+                    expected.to_bits(),
+                    "{level:?}, column {column}"
+                );
+            }
+        }
+    }
 }

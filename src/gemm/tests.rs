@@ -38,6 +38,7 @@ fn agrees_with_naive<A: Scalar>() {
                 (33, 1),
                 (64, A::PANEL),
                 (5, A::PANEL + 1),
+                (4, 2 * A::PANEL - 3),
                 (9, 2 * A::PANEL),
                 (3, 3 * A::PANEL - 2),
                 (2, 4 * A::PANEL),
@@ -98,6 +99,45 @@ fn panels_that_are_too_short_are_refused() {
         c.view_mut(),
         Write::Set,
     );
+}
+
+/// A second panel would lie where there is no memory: to read it is a crash.
+#[test]
+fn nothing_is_read_beyond_the_last_panel() {
+    let (a, b) = (integers::<f32>(13, 9, 1), integers::<f32>(9, f32::PANEL, 2));
+    let expected = naive(a.view(), b.view());
+    let b = Packed {
+        numbers: b.as_slice().unwrap(),
+        stride: usize::MAX >> 8,
+    };
+    for level in available() {
+        for width in [1, f32::PANEL - 1, f32::PANEL] {
+            let mut c = Array2::zeros((13, width));
+            let rows = a.view().insert_axis(Axis(0));
+            product_at(level, rows, b, c.view_mut().into(), Write::Set);
+            assert_eq!(c, expected.slice(s![.., ..width]), "{level:?}: {width}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "shapes of a panel product")]
+fn targets_of_another_height_are_refused() {
+    let (a, numbers) = (integers::<f32>(2, 5, 1), vec![0.0; 5 * f32::PANEL]);
+    let mut c = Array2::zeros((1, f32::PANEL));
+    product(
+        a.view(),
+        Packed::panels(&numbers, 5),
+        c.view_mut(),
+        Write::Set,
+    );
+}
+
+#[test]
+#[should_panic(expected = "whole panels")]
+fn targets_in_panels_that_are_not_whole_are_refused() {
+    let mut c = Array3::<f32>::zeros((2, 3, f32::PANEL - 1));
+    let _ = Target::from(c.view_mut());
 }
 
 #[test]

@@ -199,6 +199,40 @@ fn a_used_workspace_gives_the_bits_of_a_new_one() {
     }
 }
 
+/// Rows without columns have no products that would overwrite what was there.
+#[test]
+fn a_used_workspace_gives_rows_without_columns_the_bits_of_a_new_one() {
+    let mut workspace = Workspace::new();
+    for dim in [20, 0] {
+        for problem in list::problems(list::info_nce(), 40, dim) {
+            assert!(
+                problem.solve_with(&mut workspace).bits() == problem.solve().bits(),
+                "{:?}",
+                problem.options
+            );
+        }
+    }
+}
+
+/// Fewer rows than a panel has: what is left of the rows before is multiplied with weights of zero, which would not make nothing of a NaN.
+#[test]
+fn a_workspace_that_has_held_nan_gives_the_bits_of_a_new_one() {
+    for (full, few) in list::problems(list::info_nce(), 70, 12)
+        .into_iter()
+        .zip(list::problems(list::info_nce(), 5, 12))
+    {
+        let mut spoilt = full.clone();
+        spoilt.parts[0].fill(f64::NAN);
+        let mut workspace = Workspace::new();
+        spoilt.solve_with(&mut workspace);
+        assert!(
+            few.solve_with(&mut workspace).bits() == few.solve().bits(),
+            "{:?}",
+            few.options
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(at_most(256))]
 

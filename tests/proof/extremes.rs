@@ -3,8 +3,8 @@
 use crate::common::random::Random;
 use crate::common::{Metric, Options, Outcome, PairOptions, largest, list};
 use contrastive::{
-    CosineEmbeddingInput, CosineEmbeddingLoss, InfoNceInput, InfoNceLoss, Loss, PairLabel, Scalar,
-    Similarity, Sources, TripletMarginInput, TripletMarginLoss,
+    CosineEmbeddingInput, CosineEmbeddingLoss, Ids, InfoNceInput, InfoNceLoss, Loss, PairLabel,
+    Scalar, Similarity, Sources, Targets, TripletMarginInput, TripletMarginLoss,
 };
 use ndarray::{Array1, Array2, Array3, array};
 
@@ -314,6 +314,34 @@ fn scores_far_beyond_the_digits_of_f32_have_finite_gradients() {
             );
         }
     }
+}
+
+/// Both queries that may ask for the first document do, the third is kept from it by its name: its column has no maximum to take off scores whose e⁻ᶻ is no
+/// number.
+#[test]
+fn document_that_every_query_asks_for_has_finite_gradients_at_scores_far_below_zero() {
+    let queries = array![[1.0_f64, 0.5], [1.0, 0.25], [0.0, 0.0]];
+    let documents = array![[-1000.0_f64, 2.0], [0.0, 0.0]];
+    let (targets, names, own_names) = (array![0, 0, 1], array![7, 8], array![5, 6, 7]);
+    let input = InfoNceInput::new(queries.view(), documents.view())
+        .with_targets(Targets::Index(targets.view()))
+        .with_ids(Ids {
+            queries: own_names.view(),
+            documents: Some(names.view()),
+            negatives: None,
+            pool: None,
+        });
+    let (value, gradient) = InfoNceLoss::new(1.0)
+        .unwrap()
+        .with_similarity(Similarity::Dot)
+        .with_symmetric(true)
+        .value_and_gradient(input)
+        .unwrap();
+    let numbers = gradient.queries.iter().chain(&gradient.documents);
+    assert!(
+        numbers.chain([&value]).all(|x| x.is_finite()),
+        "{value}: {gradient:?}"
+    );
 }
 
 /// In f32 the partial sums of these products overflow, their sum does not.

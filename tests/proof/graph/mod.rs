@@ -217,6 +217,15 @@ fn every_graph_has_the_gradient_of_its_formula() {
     batches(&[(3, 4), (9, 3), (40, 5)]).for_each(|batch| has_the_gradient_of_its_formula(&batch));
 }
 
+/// With one column a row of cosines has no slope; products and distances have.
+#[test]
+fn every_graph_of_single_numbers_has_the_value_and_the_gradient_of_its_formula() {
+    for batch in batches(&[(9, 1)]) {
+        has_the_value_of_its_formula(&batch);
+        has_the_gradient_of_its_formula(&batch);
+    }
+}
+
 /// Any options together.
 fn any_case() -> impl Strategy<Value = Case> {
     let candidates = (
@@ -357,6 +366,31 @@ fn graphs_in_f32_agree_with_f64() {
                 batch.case
             );
         }
+    }
+}
+
+/// The gradient of a negative holds what earlier blocks of queries have given when its own query adds to it.
+#[test]
+fn pooled_negatives_in_f32_keep_the_gradient_of_all_blocks_of_queries() {
+    let case = Case {
+        own: OwnKind::Fixed(2),
+        pooled: true,
+        ..PLAIN
+    };
+    let batch = Batch::new(case, 500, 6, 4);
+    let wide = batch.solve::<f64>(&mut Workspace::new()).unwrap();
+    let narrow = batch
+        .solve::<f32>(&mut Workspace::with_limit(1 << 16).unwrap())
+        .unwrap();
+    let [wide, narrow] = [
+        wide.gradient.negatives.unwrap(),
+        narrow.gradient.negatives.unwrap().mapv(f64::from),
+    ];
+    let largest = wide
+        .iter()
+        .fold(0.0_f64, |most, slope| most.max(slope.abs()));
+    for (wide, narrow) in wide.iter().zip(&narrow) {
+        assert!((wide - narrow).abs() < SINGLE * largest, "{wide} {narrow}");
     }
 }
 
