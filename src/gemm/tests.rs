@@ -88,17 +88,28 @@ fn panels_of_the_target_may_lie_apart() {
     }
 }
 
-#[test]
-#[should_panic(expected = "shapes of a panel product")]
-fn panels_that_are_too_short_are_refused() {
-    let (a, numbers) = (integers::<f32>(2, 5, 1), vec![0.0; 2 * 5 * f32::PANEL - 1]);
-    let mut c = Array2::zeros((2, f32::PANEL + 1));
+/// The product of `[2, 5]` with panels of 5 rows in so many numbers, into so many rows of two panels.
+fn refused(numbers: usize, rows: usize) {
+    let (a, numbers) = (integers::<f32>(2, 5, 1), vec![0.0; numbers]);
+    let mut c = Array2::zeros((rows, f32::PANEL + 1));
     product(
         a.view(),
         Packed::panels(&numbers, 5),
         c.view_mut(),
         Write::Set,
     );
+}
+
+#[test]
+#[should_panic(expected = "shapes of a panel product")]
+fn panels_that_are_too_short_are_refused() {
+    refused(2 * 5 * f32::PANEL - 1, 2);
+}
+
+#[test]
+#[should_panic(expected = "shapes of a panel product")]
+fn targets_of_another_height_are_refused() {
+    refused(2 * 5 * f32::PANEL, 1);
 }
 
 /// A second panel would lie where there is no memory: to read it is a crash.
@@ -118,19 +129,6 @@ fn nothing_is_read_beyond_the_last_panel() {
             assert_eq!(c, expected.slice(s![.., ..width]), "{level:?}: {width}");
         }
     }
-}
-
-#[test]
-#[should_panic(expected = "shapes of a panel product")]
-fn targets_of_another_height_are_refused() {
-    let (a, numbers) = (integers::<f32>(2, 5, 1), vec![0.0; 5 * f32::PANEL]);
-    let mut c = Array2::zeros((1, f32::PANEL));
-    product(
-        a.view(),
-        Packed::panels(&numbers, 5),
-        c.view_mut(),
-        Write::Set,
-    );
 }
 
 #[test]

@@ -242,18 +242,22 @@ fn add_weighed<'t, A: Scalar + 't>(
     write: Write,
     ahead: Option<ArrayView2<'_, A>>,
 ) {
-    let panels = out.nrows().div_ceil(A::PANEL).max(1);
-    let shares = |ahead| {
-        let rows: &ArrayView2<'_, A> = ahead;
-        rows.axis_chunks_iter(Axis(0), rows.nrows().div_ceil(panels).max(1))
-    };
-    let mut shares = ahead.iter().flat_map(shares);
-    for (out, tile) in out.axis_chunks_iter_mut(Axis(0), A::PANEL).zip(tiles) {
-        for row in shares.next().iter().flat_map(|share| share.outer_iter()) {
-            row.to_slice().into_iter().for_each(prefetch);
+    let panels = out.nrows().div_ceil(A::PANEL);
+    let outs = out.axis_chunks_iter_mut(Axis(0), A::PANEL);
+    for (panel, (out, tile)) in outs.zip(tiles).enumerate() {
+        if let Some(ahead) = &ahead {
+            prefetch_share(ahead, panel, panels);
         }
         let weights = ArrayView2::from_shape((rows, A::PANEL), &tile[..rows * A::PANEL]);
         let weights = weights.expect("as long as its shape").reversed_axes();
         product(weights, Packed::panels(copy, rows), out, write);
+    }
+}
+
+/// Asks for one of so many shares of the rows, where these can be asked for.
+fn prefetch_share<A: Scalar>(rows: &ArrayView2<'_, A>, share: usize, shares: usize) {
+    let [start, end] = [share, share + 1].map(|share| share * rows.nrows() / shares);
+    for row in rows.slice(s![start..end, ..]).outer_iter() {
+        row.to_slice().into_iter().for_each(prefetch);
     }
 }

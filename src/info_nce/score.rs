@@ -73,45 +73,34 @@ impl<A: Scalar> Engine<'_, '_, A> {
             len: panels * A::PANEL,
         };
         let threads = self.product_threads(queries, slab);
-        for_each(
-            threads,
-            slab.len(),
-            1,
-            (tiles, max),
-            &|index, _, (tiles, max)| {
-                let chunk = &self.layout.chunks[slab.start + index];
-                let block = &self.blocks[chunk.block];
-                let (packed, guide) = (packed[block.left as usize], guide[block.left as usize]);
-                let rows = self.matrices.of(block.right).embeddings.rows();
-                let rows = rows.slice(s![chunk.rows.clone(), ..]);
-                let work = (tiles.of(tile), max.of(A::PANEL));
-                for_each(
-                    threads,
-                    panels,
-                    PANELS,
-                    work,
-                    &|first, count, (tiles, max)| {
-                        let from = Packed::panels(packed, dim).skip_panels(first);
-                        inner_products(rows, &(0..dim), from, tiles.slice, tile);
-                        let tiles = tiles.slice.chunks_exact_mut(tile);
-                        let tiles = tiles.zip(max.slice.chunks_exact_mut(A::PANEL));
-                        for (panel, (tile, max)) in (first..first + count).zip(tiles) {
-                            let lanes = queries.start + panel * A::PANEL..queries.end;
-                            self.scale_tile(block, lanes.clone(), chunk, tile, max);
-                            let Some(rules) = &block.rules else {
-                                continue;
-                            };
-                            let guide = Packed::panels(guide, guide_dim).skip_panels(panel);
-                            let left_out =
-                                self.rule_tile(block, rules, lanes, chunk, guide, tile, max);
-                            if count_left_out == Count::Yes {
-                                self.left_out.fetch_add(left_out, Ordering::Relaxed);
-                            }
-                        }
-                    },
-                );
-            },
-        );
+        for_each(threads, slab.len(), 1, (tiles, max), &|index, _, work| {
+            let chunk = &self.layout.chunks[slab.start + index];
+            let block = &self.blocks[chunk.block];
+            let (packed, guide) = (packed[block.left as usize], guide[block.left as usize]);
+            let rows = self.matrices.of(block.right).embeddings.rows();
+            let rows = rows.slice(s![chunk.rows.clone(), ..]);
+            let (tiles, max) = work;
+            let work = (tiles.of(tile), max.of(A::PANEL));
+            for_each(threads, panels, PANELS, work, &|first, count, work| {
+                let (tiles, max) = work;
+                let from = Packed::panels(packed, dim).skip_panels(first);
+                inner_products(rows, &(0..dim), from, tiles.slice, tile);
+                let tiles = tiles.slice.chunks_exact_mut(tile);
+                let tiles = tiles.zip(max.slice.chunks_exact_mut(A::PANEL));
+                for (panel, (tile, max)) in (first..first + count).zip(tiles) {
+                    let lanes = queries.start + panel * A::PANEL..queries.end;
+                    self.scale_tile(block, lanes.clone(), chunk, tile, max);
+                    let Some(rules) = &block.rules else {
+                        continue;
+                    };
+                    let guide = Packed::panels(guide, guide_dim).skip_panels(panel);
+                    let left_out = self.rule_tile(block, rules, lanes, chunk, guide, tile, max);
+                    if count_left_out == Count::Yes {
+                        self.left_out.fetch_add(left_out, Ordering::Relaxed);
+                    }
+                }
+            });
+        });
     }
 
     /// Turns inner products with the normalised queries into scores.

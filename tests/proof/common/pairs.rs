@@ -202,17 +202,17 @@ fn contrastive_row(
         };
         let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
         let (matching, others) = (distances(PairLabel::Match), distances(PairLabel::NoMatch));
-        let (bound, hard) = if matches {
-            let least = others.iter().copied().reduce(f64::min);
-            let bound = least.unwrap_or_else(|| mean(&matching));
-            (bound, d > bound)
+        let (own, rivals) = if matches {
+            (matching, others.iter().copied().reduce(f64::min))
         } else {
-            let largest = matching.iter().copied().reduce(f64::max);
-            let bound = largest.unwrap_or_else(|| mean(&others));
-            (bound, d < bound)
+            (others, matching.iter().copied().reduce(f64::max))
         };
-        // The only pair of a batch is the mean itself, wherever it goes; and of pairs of weight 0 there is no mean.
-        if d != bound && bound.is_finite() {
+        let bound = rivals.unwrap_or_else(|| mean(&own));
+        let hard = if matches { d > bound } else { d < bound };
+        // The only pair of a batch is the mean itself, wherever it goes; and of pairs of weight 0 there is no mean. Other pairs at the bound may leave it:
+        // with one column all distances of a cosine are 0 or 2.
+        let is_the_mean = rivals.is_none() && own.len() == 1;
+        if !is_the_mean && bound.is_finite() {
             near(clearance, d - bound);
         }
         if !hard && !bound.is_nan() {

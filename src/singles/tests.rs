@@ -1,0 +1,154 @@
+use super::*;
+use crate::simd::{Kernel, available, dispatch_at};
+use ndarray::{Array1, Array2, s};
+
+/// x + y·2 and x·3, from x and y.
+struct Sums<I: Isa>([I::Single; 2]);
+
+impl<I: Isa> Singles<I, 2, 2> for Sums<I> {
+    fn at(&mut self, [x, y]: [I::Single; 2]) -> [I::Single; 2] {
+        let [two, three] = self.0;
+        [I::single_fused(y, two, x), I::single_mul(x, three)]
+    }
+}
+
+struct Write<'a> {
+    from: [&'a [f32]; 2],
+    rows: [Option<ArrayViewMut1<'a, f32>>; 2],
+    stores: Stores,
+}
+
+impl Kernel for Write<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(mut self) {
+        let mut sums = Sums::<I>([I::single(2.0), I::single(3.0)]);
+        write_singles::<f32, I, 2, 2>(&mut self.rows, self.from, self.stores, &mut sums);
+    }
+}
+
+/// Where rows are: beginning at some columns of contiguous ones, or as a column of a matrix.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    At(usize),
+    Strided,
+    Nowhere,
+}
+
+/// What lies in a row's place, and whether anything beside it was written.
+fn written(
+    place: Place,
+    len: usize,
+    write: impl FnOnce(Option<ArrayViewMut1<'_, f32>>),
+) -> Vec<f32> {
+    match place {
+        Place::At(offset) => {
+            let mut row = Array1::from_elem(offset + len + 3, -1.0);
+            write(Some(row.slice_mut(s![offset..offset + len])));
+            let outside = |i: usize| !(offset..offset + len).contains(&i);
+            assert!((0..row.len()).all(|i| !outside(i) || row[i] == -1.0));
+            row.slice(s![offset..offset + len]).to_vec()
+        }
+        Place::Strided => {
+            let mut matrix = Array2::from_elem((len, 3), -1.0);
+            write(Some(matrix.column_mut(1)));
+            assert!(
+                matrix
+                    .column(0)
+                    .iter()
+                    .chain(matrix.column(2))
+                    .all(|&x| x == -1.0)
+            );
+            matrix.column(1).to_vec()
+        }
+        Place::Nowhere => {
+            write(None);
+            Vec::new()
+        }
+    }
+}
+
+#[test]
+fn rows_of_every_length_layout_and_place_are_written_whole_and_nothing_else() {
+    let places = [
+        Place::At(0),
+        Place::At(1),
+        Place::At(4),
+        Place::At(9),
+        Place::Strided,
+        Place::Nowhere,
+    ];
+    for level in available() {
+        for stores in [Stores::Cached, Stores::Streamed, Stores::Added] {
+            // What rows hold before, of which nothing is left where they are overwritten.
+            let before = if stores == Stores::Added { -1.0 } else { 0.0 };
+            for len in (0..50).chain([255, 256, 300]) {
+                let x: Vec<f32> = (0..len).map(|i| i as f32 + 0.5).collect();
+                let y: Vec<f32> = (0..len).map(|i| 7.0 - i as f32).collect();
+                for (first, second) in places
+                    .iter()
+                    .flat_map(|&first| places.map(|second| (first, second)))
+                {
+                    let mut other = Vec::new();
+                    let sums = written(first, len, |one| {
+                        other = written(second, len, |two| {
+                            let (from, rows) = ([&x[..], &y[..]], [one, two]);
+                            dispatch_at(level, Write { from, rows, stores });
+                        });
+                    });
+                    let case = format!("{level:?} {stores:?} {len} {first:?} {second:?}");
+                    let expected = x.iter().zip(&y).map(|(x, y)| before + (x + 2.0 * y));
+                    assert!(
+                        matches!(first, Place::Nowhere) || sums.iter().copied().eq(expected),
+                        "{case}"
+                    );
+                    let expected = x.iter().map(|x| before + x * 3.0);
+                    assert!(
+                        matches!(second, Place::Nowhere) || other.iter().copied().eq(expected),
+                        "{case}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_share_a_line_of_the_cache_are_streamed_whole() {
+    // As many as a quarter of a line: no row of them has a whole one, and each begins at another place of it.
+    const LEN: usize = LANES / 4;
+    let (x, y) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]);
+    for level in available() {
+        let mut line = Line([0.0; LANES]);
+        let (one, two) = line.0.split_at_mut(LEN);
+        let rows = [one, &mut two[..LEN]].map(|row| Some(ArrayViewMut1::from(row)));
+        let (from, stores) = ([&x[..], &y[..]], Stores::Streamed);
+        dispatch_at(level, Write { from, rows, stores });
+        let expected = [11.0, 14.0, 17.0, 20.0, 3.0, 6.0, 9.0, 12.0];
+        assert_eq!(line.0[..2 * LEN], expected, "{level:?}");
+        assert_eq!(line.0[2 * LEN..], [0.0; 2 * LEN], "{level:?}");
+    }
+}
+
+#[test]
+fn what_is_added_leaves_the_sign_of_a_zero_as_a_sum_does() {
+    // A whole group of columns, and the same in the rest of the row. The second row of `Write` is 3x.
+    let pairs = [(-0.0, -0.0), (-0.0, 0.0), (0.0, -0.0), (0.0, 0.0)];
+    let x: Vec<f32> = pairs.iter().cycle().take(20).map(|pair| pair.0).collect();
+    let there = pairs.iter().cycle().take(20).map(|pair| pair.1);
+    for level in available() {
+        let mut row: Array1<f32> = there.clone().collect();
+        let rows = [None, Some(row.view_mut())];
+        let (from, stores) = ([&x[..], &x[..]], Stores::Added);
+        dispatch_at(level, Write { from, rows, stores });
+        for (column, (&sum, (x, there))) in row.iter().zip(x.iter().zip(there.clone())).enumerate()
+        {
+            let expected = there + x;
+            assert_eq!(
+                sum.to_bits(),
+                expected.to_bits(),
+                "{level:?}, column {column}"
+            );
+        }
+    }
+}
