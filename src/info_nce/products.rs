@@ -8,6 +8,7 @@ use super::block::Left;
 use super::engine::Engine;
 use super::layout::Chunk;
 use super::pack::CopyColumns;
+use super::score::DEPTH;
 use super::sinks::Sinks;
 use crate::blocks::for_each;
 use crate::gemm::{Packed, Write, product, segmented_product};
@@ -199,6 +200,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
     ) {
         let (panels, tile) = (queries.len().div_ceil(A::PANEL), self.layout.tile::<A>());
         let grain = self.layout.chunk;
+        let deep = (DEPTH / A::PANEL).max(1);
         for_each(
             self.product_threads(queries, slab),
             view.nrows(),
@@ -215,8 +217,13 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     let scores = ArrayView3::from_shape(shape, tiles);
                     let scores = scores.expect("a slab holds its tiles");
                     let packed = Packed::panels(packed, panels * A::PANEL).skip_panels(strip.start);
-                    let view = view.slice_mut(s![.., columns]);
-                    segmented_product(scores, packed, view, write);
+                    let mut view = view.slice_mut(s![.., columns]);
+                    for first in (0..panels).step_by(deep) {
+                        let some = scores.slice(s![first..panels.min(first + deep), .., ..]);
+                        let write = if first == 0 { write } else { Write::Add };
+                        let packed = packed.skip_rows(first * A::PANEL);
+                        segmented_product(some, packed, view.view_mut(), write);
+                    }
                 }
             },
         );

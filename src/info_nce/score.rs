@@ -285,7 +285,7 @@ pub(super) fn inner_products<A: Scalar>(
 }
 
 /// How much of the inner dimension a product of scores adds up at a time.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 
 /// How many panels are scored at a time: as many as a tile of the product has.
 const PANELS: usize = 2;
