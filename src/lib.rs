@@ -111,7 +111,7 @@
 //! | `simd/x86.rs` | 32 | Sixteen lanes in registers of AVX2 or AVX-512, and the functions compiled for these: reductions that must keep their lanes are not vectorised from plain loops | Only `dispatch` names an instruction set, after it has been detected; loads and stores go to arrays of sixteen, a length that the type states |
 //! | `simd/stream.rs` | 8 | Stores past the caches, their fence, a row seen as cache lines, and hints of what is read next: a third of the memory traffic of a pass that writes what it reads, and less waiting for it | `stream` compares the lengths and checks the alignment, else it copies; a line is sixteen `f32` and nothing else |
 //! | `gemm/mod.rs` | 8 | Matrix products over pointers and strides, given to the tiles | `product_at` checks all shapes against live views, and C is borrowed mutably, so that it overlaps nothing |
-//! | `gemm/tiles.rs` | 12 | The innermost tile of a product: a bounds check for each load would cost more than the product | Reached through `product_at` alone; a tile's rows and columns lie inside the shapes checked there |
+//! | `gemm/tiles.rs` | 13 | The innermost tile of a product: a bounds check for each load would cost more than the product; its addresses, one for three rows, kept from being rewritten | Reached through `product_at` alone; a tile's rows and columns lie inside the shapes checked there |
 //! | `gemm/lanes.rs` | 12 | What that tile asks of a register, and registers as arrays | Its methods are unsafe to call: the tile vouches for pointers and instructions |
 //! | `gemm/x86.rs` | 12 | The registers of that tile, and its compilation for AVX2 and AVX-512 | Reached through `product_at` alone, with a level that has been detected |
 //!

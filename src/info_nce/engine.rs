@@ -279,11 +279,11 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
         workspace: &mut Workspace<A>,
     ) {
         let all = 0..self.queries.len();
-        let all_held = self.layout.holds_rows() && all.len() <= self.layout.queries::<A>();
         self.pairs.prepare(self.listed.positives, &all);
-        for queries in self.query_blocks() {
-            self.score_positives(&queries);
-            self.fold(&queries, workspace);
+        let blocks: Vec<_> = self.query_blocks().collect();
+        for queries in &blocks {
+            self.score_positives(queries);
+            self.fold(queries, workspace);
         }
         if self.loss.joint() {
             self.join_columns();
@@ -291,8 +291,10 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
         self.settle(&all, sinks);
         self.settle_columns();
         if wanted {
-            for queries in self.query_blocks() {
-                self.apply(&queries, all_held, sinks, workspace);
+            // Backwards: the scores of the last block are still there, if they ever were all together.
+            for (turn, queries) in blocks.iter().rev().enumerate() {
+                let held = turn == 0 && self.layout.holds_rows();
+                self.apply(queries, held, sinks, workspace);
             }
         }
     }

@@ -30,7 +30,8 @@ impl Layout {
     /// Below this the documents are read too often, and scoring twice is cheaper.
     const LEAST_PANELS: usize = 2;
 
-    /// For `queries` against blocks of `documents` of `dim` columns, within `limit` bytes. `whole` asks for all queries in one block, if they fit.
+    /// For `queries` against blocks of `documents` of `dim` columns, within `limit` bytes. `whole` asks for as many queries in a
+    /// block as fit.
     pub(super) fn new<A: Scalar>(
         queries: usize,
         documents: &[usize],
@@ -59,11 +60,8 @@ impl Layout {
         let all = queries.div_ceil(A::PANEL).max(1);
         let count = chunks.len().max(1);
         let fit = tiles / count;
-        let panels = if whole && all <= fit {
-            all
-        } else {
-            all.min(Self::MOST_PANELS)
-        };
+        let most_panels = if whole { fit } else { 0 }.max(Self::MOST_PANELS);
+        let panels = all.min(most_panels);
         if panels <= fit {
             return Self {
                 panels,

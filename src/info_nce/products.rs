@@ -161,6 +161,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
         packed: &mut [Buffer<A>; 2],
         sinks: &mut Sinks<'_, A>,
     ) {
+        let is_first = sinks.is_first(queries);
         for (index, block) in self.blocks.iter().enumerate() {
             let held = slab
                 .clone()
@@ -172,7 +173,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             let earlier = self.blocks[..index]
                 .iter()
                 .any(|other| other.right == block.right);
-            let set = queries.start == 0 && !earlier && !sinks.is_cleared(block.right);
+            let set = is_first && !earlier && !sinks.is_cleared(block.right);
             let write = if set { Write::Set } else { Write::Add };
             let rows = self.layout.chunks[first].rows.start..self.layout.chunks[last].rows.end;
             if let Some(view) = sinks.view(block.right) {

@@ -284,7 +284,7 @@ pub(super) fn inner_products<A: Scalar>(
     }
 }
 
-/// How much of the inner dimension a product of scores adds up at a time.
+/// How much of its inner dimension a long product adds up at a time: what it reads of panels in a piece stays near.
 pub(super) const DEPTH: usize = 256;
 
 /// How many panels are scored at a time: as many as a tile of the product has.

@@ -27,6 +27,8 @@ pub(super) struct Sinks<'g, A> {
     views: [Option<ArrayViewMut2<'g, A>>; 4],
     /// Views that held zeros before the first product.
     cleared: [bool; 4],
+    /// The first of the queries whose products came first.
+    first_queries: Option<usize>,
     /// The sum of the weights of each row, for distances.
     sums: [Vec<f64>; 4],
 }
@@ -41,6 +43,7 @@ impl<'g, A: Scalar> Sinks<'g, A> {
         Self {
             views: [queries, documents, negatives, pool],
             cleared: [false; 4],
+            first_queries: None,
             sums: Default::default(),
         }
     }
@@ -55,6 +58,11 @@ impl<'g, A: Scalar> Sinks<'g, A> {
 
     pub(super) fn is_cleared(&self, side: Side) -> bool {
         self.cleared[side as usize]
+    }
+
+    /// Whether a block of queries is the first whose products come here.
+    pub(super) fn is_first(&mut self, queries: &Range<usize>) -> bool {
+        *self.first_queries.get_or_insert(queries.start) == queries.start
     }
 
     /// Makes ready what receives sums from several places: zeros.
