@@ -14,6 +14,16 @@ pub(crate) struct Stripe<I: Isa> {
     lo: I::Wide,
 }
 
+/// The parts of three sums.
+#[inline(always)]
+fn parts<I: Isa>(sums: &mut [Stripe<I>; 3]) -> ([&mut I::Wide; 3], [&mut I::Wide; 3]) {
+    let [a, b, c] = sums;
+    (
+        [&mut a.hi, &mut b.hi, &mut c.hi],
+        [&mut a.lo, &mut b.lo, &mut c.lo],
+    )
+}
+
 impl<I: Isa> Stripe<I> {
     #[inline(always)]
     pub(crate) fn zero() -> Self {
@@ -39,9 +49,15 @@ impl<I: Isa> Stripe<I> {
 /// A reduction over two rows, sixteen columns at a time.
 ///
 /// A trait and not a closure, because only a method can be `#[inline(always)]`, which all code of a [`Kernel`](crate::simd::Kernel) must be.
-pub(crate) trait Visit<I: Isa> {
+pub(crate) trait Visit<A: Scalar, I: Isa> {
     /// Takes sixteen columns of each row.
     fn visit(&mut self, x: I::Wide, y: I::Wide);
+
+    /// Takes them as they lie.
+    #[inline(always)]
+    fn group(&mut self, x: &[A; LANES], y: &[A; LANES]) {
+        self.visit(A::lanes::<I>(x), A::lanes::<I>(y));
+    }
 
     /// Announces that of the columns that come next, the last ones, only so many are there; the others are zeros.
     #[inline(always)]
@@ -50,12 +66,12 @@ pub(crate) trait Visit<I: Isa> {
 
 /// Walks two slices of equal length.
 #[inline(always)]
-pub(crate) fn striped<A: Scalar, I: Isa, V: Visit<I>>(x: &[A], y: &[A], mut visitor: V) -> V {
+pub(crate) fn striped<A: Scalar, I: Isa, V: Visit<A, I>>(x: &[A], y: &[A], mut visitor: V) -> V {
     let (x_whole, x_rest) = x.as_chunks::<LANES>();
     let (y_whole, y_rest) = y.as_chunks::<LANES>();
     let rest = [padded(x_rest), padded(y_rest)];
     let rest_count = usize::from(!x_rest.is_empty());
-    // One call of `visit` in the code, for the whole groups and for the rest: each is a copy of all that it inlines.
+    // One call of `group` in the code, for the whole groups and for the rest: each is a copy of all that it inlines.
     let parts = [
         (x_whole, y_whole),
         (&rest[..rest_count], &rest[1..][..rest_count]),
@@ -65,7 +81,7 @@ pub(crate) fn striped<A: Scalar, I: Isa, V: Visit<I>>(x: &[A], y: &[A], mut visi
             visitor.rest(x_rest.len());
         }
         for (x, y) in x.iter().zip(y) {
-            visitor.visit(A::lanes::<I>(x), A::lanes::<I>(y));
+            visitor.group(x, y);
         }
     }
     visitor
@@ -120,7 +136,7 @@ pub(crate) fn dot<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> A::Real {
 
 struct Product<A, I: Isa>(Stripe<I>, PhantomData<A>);
 
-impl<A: Scalar, I: Isa> Visit<I> for Product<A, I> {
+impl<A: Scalar, I: Isa> Visit<A, I> for Product<A, I> {
     #[inline(always)]
     fn visit(&mut self, x: I::Wide, y: I::Wide) {
         self.0.add_product::<A>(x, y);
@@ -151,7 +167,7 @@ pub(crate) fn moments_with<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> [A::Real; 2] 
 
 struct TwoProducts<A, I: Isa>([Stripe<I>; 2], PhantomData<A>);
 
-impl<A: Scalar, I: Isa> Visit<I> for TwoProducts<A, I> {
+impl<A: Scalar, I: Isa> Visit<A, I> for TwoProducts<A, I> {
     #[inline(always)]
     fn visit(&mut self, x: I::Wide, y: I::Wide) {
         let [xy, yy] = &mut self.0;
@@ -207,13 +223,19 @@ impl<A: Scalar, I: Isa> ThreeProducts<A, I> {
     }
 }
 
-impl<A: Scalar, I: Isa> Visit<I> for ThreeProducts<A, I> {
+impl<A: Scalar, I: Isa> Visit<A, I> for ThreeProducts<A, I> {
     #[inline(always)]
     fn visit(&mut self, x: I::Wide, y: I::Wide) {
         let [xx, xy, yy] = &mut self.0;
         xx.add_product::<A>(x, x);
         xy.add_product::<A>(x, y);
         yy.add_product::<A>(y, y);
+    }
+
+    #[inline(always)]
+    fn group(&mut self, x: &[A; LANES], y: &[A; LANES]) {
+        let (hi, lo) = parts(&mut self.0);
+        A::add_moments::<I>(hi, lo, x, y);
     }
 }
 
@@ -223,7 +245,7 @@ struct Scaled<I: Isa, V> {
     products: V,
 }
 
-impl<I: Isa, V: Visit<I>> Visit<I> for Scaled<I, V> {
+impl<A: Scalar, I: Isa, V: Visit<A, I>> Visit<A, I> for Scaled<I, V> {
     #[inline(always)]
     fn visit(&mut self, x: I::Wide, y: I::Wide) {
         let [x_scale, y_scale] = self.scale;
@@ -240,7 +262,7 @@ pub(crate) fn square_distance<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> A::Real {
 
 struct Square<A, I: Isa>(Stripe<I>, PhantomData<A>);
 
-impl<A: Scalar, I: Isa> Visit<I> for Square<A, I> {
+impl<A: Scalar, I: Isa> Visit<A, I> for Square<A, I> {
     #[inline(always)]
     fn visit(&mut self, x: I::Wide, y: I::Wide) {
         let z = I::difference(x, y);
@@ -256,19 +278,22 @@ pub(crate) fn square_distances<A: Scalar, I: Isa>(
     z: &[A],
     with_product: bool,
 ) -> [A::Real; 3] {
-    let [mut squares, mut other_squares, mut products] =
-        [Stripe::<I>::zero(), Stripe::zero(), Stripe::zero()];
-    let (x_groups, y, z) = (Groups::new(x), Groups::new(y), Groups::new(z));
-    for group in 0..x.len().div_ceil(LANES) {
-        let x = x_groups.at::<I>(group);
-        let to_y = I::difference(x, y.at::<I>(group));
-        squares.add_product::<A>(to_y, to_y);
-        let to_z = I::difference(x, z.at::<I>(group));
-        other_squares.add_product::<A>(to_z, to_z);
-        if with_product {
-            products.add_product::<A>(to_y, to_z);
+    let mut sums = [Stripe::<I>::zero(), Stripe::zero(), Stripe::zero()];
+    let rows = [x, y, z].map(<[A]>::as_chunks::<LANES>);
+    let rest = rows.map(|(_, rest)| [padded(rest)]);
+    let rest_count = usize::from(!rows[0].1.is_empty());
+    // As in `striped`.
+    let parts_of_rows = [
+        rows.map(|(whole, _)| whole),
+        rest.each_ref().map(|rest| &rest[..rest_count]),
+    ];
+    for [x, y, z] in parts_of_rows {
+        for ((x, y), z) in x.iter().zip(y).zip(z) {
+            let (hi, lo) = parts(&mut sums);
+            A::add_difference_moments::<I>(hi, lo, [x, y, z], with_product);
         }
     }
+    let [squares, products, other_squares] = sums;
     [
         squares.sum::<A>(),
         other_squares.sum::<A>(),

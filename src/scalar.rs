@@ -57,6 +57,37 @@ pub trait Element: Float + NumAssign + Debug + Display + Default + Send + Sync +
     fn fold<I: Isa>(hi: I::Wide, lo: I::Wide) -> Self::Real;
     /// Adds `x·y` to the sums `hi + lo`: compensated where `f64` has no more digits than the rows.
     fn add_product<I: Isa>(hi: &mut I::Wide, lo: &mut I::Wide, x: I::Wide, y: I::Wide);
+    /// Adds `x·x`, `x·y` and `y·y` to three sums.
+    #[inline(always)]
+    fn add_moments<I: Isa>(
+        hi: [&mut I::Wide; 3],
+        lo: [&mut I::Wide; 3],
+        x: &[Self; LANES],
+        y: &[Self; LANES],
+    ) {
+        let (x, y) = (Self::lanes::<I>(x), Self::lanes::<I>(y));
+        let sums = hi.into_iter().zip(lo);
+        for ((hi, lo), (x, y)) in sums.zip([(x, x), (x, y), (y, y)]) {
+            Self::add_product::<I>(hi, lo, x, y);
+        }
+    }
+    /// The same of `x − y` and `x − z`; without the product of the two where that is not asked for.
+    #[inline(always)]
+    fn add_difference_moments<I: Isa>(
+        hi: [&mut I::Wide; 3],
+        lo: [&mut I::Wide; 3],
+        rows: [&[Self; LANES]; 3],
+        with_product: bool,
+    ) {
+        let [x, y, z] = rows.map(Self::lanes::<I>);
+        let (to_y, to_z) = (I::difference(x, y), I::difference(x, z));
+        let sums = hi.into_iter().zip(lo).enumerate();
+        for ((index, (hi, lo)), (x, y)) in sums.zip([(to_y, to_y), (to_y, to_z), (to_z, to_z)]) {
+            if index != 1 || with_product {
+                Self::add_product::<I>(hi, lo, x, y);
+            }
+        }
+    }
     /// `y − coefficient·x`, without cancellation of the product's digits.
     fn residuals<I: Isa>(coefficient: Self::Real, x: I::Wide, y: I::Wide) -> I::Wide;
     /// 2ⁿ for the integer that `x = n + ROUND` has in its low bits.
@@ -118,6 +149,24 @@ impl Element for f32 {
     fn add_product<I: Isa>(hi: &mut I::Wide, _: &mut I::Wide, x: I::Wide, y: I::Wide) {
         // The product of two f32 is exact in f64, so fused or not the bits are the same.
         *hi = I::wide_mul_add(x, y, *hi);
+    }
+    #[inline(always)]
+    fn add_moments<I: Isa>(
+        sums: [&mut I::Wide; 3],
+        _: [&mut I::Wide; 3],
+        x: &[f32; LANES],
+        y: &[f32; LANES],
+    ) {
+        I::add_moments(sums, x, y);
+    }
+    #[inline(always)]
+    fn add_difference_moments<I: Isa>(
+        sums: [&mut I::Wide; 3],
+        _: [&mut I::Wide; 3],
+        rows: [&[f32; LANES]; 3],
+        with_product: bool,
+    ) {
+        I::add_difference_moments(sums, rows, with_product);
     }
     #[inline(always)]
     fn residuals<I: Isa>(coefficient: f64, x: I::Wide, y: I::Wide) -> I::Wide {

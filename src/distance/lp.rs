@@ -285,7 +285,7 @@ struct Powers<A, I: Isa> {
     element: PhantomData<A>,
 }
 
-impl<A: Scalar, I: Isa> Visit<I> for Powers<A, I> {
+impl<A: Scalar, I: Isa> Visit<A, I> for Powers<A, I> {
     #[inline(always)]
     fn visit(&mut self, x: I::Wide, y: I::Wide) {
         let z = I::add(I::difference(x, y), self.epsilon);

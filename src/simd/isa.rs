@@ -32,6 +32,34 @@ pub trait Isa: 'static {
     /// `x·y + z`, with one rounding, whatever it costs.
     fn fused(x: Self::Wide, y: Self::Wide, z: Self::Wide) -> Self::Wide;
 
+    /// Adds `x·x`, `x·y` and `y·y` of numbers widened.
+    ///
+    /// An operation of its own, as the next: with three sums of sixteen lanes in twelve registers of AVX2, of the numbers only a few fit beside them, which must
+    /// come and go one register after the other. All of them first, and the sums wait for each other in memory, for twice the time.
+    #[inline(always)]
+    fn add_moments(sums: [&mut Self::Wide; 3], x: &[f32; LANES], y: &[f32; LANES]) {
+        let (x, y) = (Self::from_f32(x), Self::from_f32(y));
+        for (sum, (x, y)) in sums.into_iter().zip([(x, x), (x, y), (y, y)]) {
+            *sum = Self::wide_mul_add(x, y, *sum);
+        }
+    }
+    /// The same of `x − y` and `x − z`; without the product of the two where that is not asked for.
+    #[inline(always)]
+    fn add_difference_moments(
+        sums: [&mut Self::Wide; 3],
+        rows: [&[f32; LANES]; 3],
+        with_product: bool,
+    ) {
+        let [x, y, z] = rows.map(Self::from_f32);
+        let (to_y, to_z) = (Self::sub(x, y), Self::sub(x, z));
+        let [squares, products, other_squares] = sums;
+        *squares = Self::wide_mul_add(to_y, to_y, *squares);
+        *other_squares = Self::wide_mul_add(to_z, to_z, *other_squares);
+        if with_product {
+            *products = Self::wide_mul_add(to_y, to_z, *products);
+        }
+    }
+
     fn single(x: f32) -> Self::Single;
     fn load(x: &[f32; LANES]) -> Self::Single;
     fn store(x: Self::Single, out: &mut [f32; LANES]);

@@ -20,6 +20,17 @@ macro_rules! registers {
         $(#[$doc])*
         pub(super) struct $name;
 
+        impl $name {
+            /// A register of numbers, widened.
+            #[inline(always)]
+            fn widened(x: &[f32; LANES], register: usize) -> $register {
+                let first = LANES / $count * register;
+                assert!(first + LANES / $count <= LANES);
+                // SAFETY: only `dispatch` names this type, on a CPU that has the instructions; the numbers from `first` on are inside the array.
+                unsafe { $convert($half_load(x.as_ptr().add(first))) }
+            }
+        }
+
         impl Isa for $name {
             const FMA: bool = true;
             type Wide = [$register; $count];
@@ -52,16 +63,48 @@ macro_rules! registers {
             fn from_f32(x: &[f32; LANES]) -> Self::Wide {
                 let mut registers = Self::splat(0.0);
                 for (r, register) in registers.iter_mut().enumerate() {
-                    // SAFETY: as for `call`; register r reads the numbers from LANES / count · r on, all inside the array.
-                    *register = unsafe { $convert($half_load(x.as_ptr().add(LANES / $count * r))) };
+                    *register = Self::widened(x, r);
                 }
                 registers
+            }
+            #[inline(always)]
+            fn add_moments(sums: [&mut Self::Wide; 3], x: &[f32; LANES], y: &[f32; LANES]) {
+                let [xx, xy, yy] = sums;
+                for r in 0..$count {
+                    let (x, y) = (Self::widened(x, r), Self::widened(y, r));
+                    // SAFETY: as for `call`.
+                    unsafe {
+                        xx[r] = $fma(x, x, xx[r]);
+                        xy[r] = $fma(x, y, xy[r]);
+                        yy[r] = $fma(y, y, yy[r]);
+                    }
+                }
+            }
+            #[inline(always)]
+            fn add_difference_moments(
+                sums: [&mut Self::Wide; 3],
+                [x, y, z]: [&[f32; LANES]; 3],
+                with_product: bool,
+            ) {
+                let [squares, products, other_squares] = sums;
+                for r in 0..$count {
+                    let (x, y, z) = (Self::widened(x, r), Self::widened(y, r), Self::widened(z, r));
+                    // SAFETY: as for `call`.
+                    unsafe {
+                        let (to_y, to_z) = ($sub(x, y), $sub(x, z));
+                        squares[r] = $fma(to_y, to_y, squares[r]);
+                        other_squares[r] = $fma(to_z, to_z, other_squares[r]);
+                        if with_product {
+                            products[r] = $fma(to_y, to_z, products[r]);
+                        }
+                    }
+                }
             }
             #[inline(always)]
             fn from_f64(x: &[f64; LANES]) -> Self::Wide {
                 let mut registers = Self::splat(0.0);
                 for (r, register) in registers.iter_mut().enumerate() {
-                    // SAFETY: as for `from_f32`.
+                    // SAFETY: as for `call`; register r reads the numbers from LANES / count · r on, all inside the array.
                     *register = unsafe { $load(x.as_ptr().add(LANES / $count * r)) };
                 }
                 registers
@@ -70,7 +113,7 @@ macro_rules! registers {
             fn to_array(x: Self::Wide) -> [f64; LANES] {
                 let mut array = [0.0; LANES];
                 for (r, &x) in x.iter().enumerate() {
-                    // SAFETY: as for `from_f32`, for a write.
+                    // SAFETY: as for `from_f64`, for a write.
                     unsafe { $store(array.as_mut_ptr().add(LANES / $count * r), x) };
                 }
                 array
@@ -78,7 +121,7 @@ macro_rules! registers {
             #[inline(always)]
             fn to_f32(x: Self::Wide, out: &mut [f32; LANES]) {
                 for (r, &x) in x.iter().enumerate() {
-                    // SAFETY: as for `from_f32`, for a write.
+                    // SAFETY: as for `from_f64`, for a write.
                     unsafe { $half_store(out.as_mut_ptr().add(LANES / $count * r), $narrow(x)) };
                 }
             }
@@ -131,7 +174,7 @@ macro_rules! registers {
             fn load(x: &[f32; LANES]) -> Self::Single {
                 let mut registers = Self::single(0.0);
                 for (r, register) in registers.iter_mut().enumerate() {
-                    // SAFETY: as for `from_f32`, with registers of twice as many numbers.
+                    // SAFETY: as for `from_f64`, with registers of twice as many numbers.
                     *register = unsafe { $single_load(x.as_ptr().add(LANES / $count * 2 * r)) };
                 }
                 registers

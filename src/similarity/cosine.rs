@@ -181,7 +181,7 @@ struct Residuals<A: Scalar, I: Isa> {
     sum: Stripe<I>,
 }
 
-impl<A: Scalar, I: Isa> Visit<I> for Residuals<A, I> {
+impl<A: Scalar, I: Isa> Visit<A, I> for Residuals<A, I> {
     #[inline(always)]
     fn visit(&mut self, x: I::Wide, y: I::Wide) {
         let [x_scale, y_scale] = self.scale;
