@@ -21,6 +21,7 @@ criterion_group!(
     limits::limits,
     row_losses::cosine_embedding,
     row_losses::matryoshka,
+    row_losses::places,
     row_losses::triplet_margin,
     row_losses::triplet_options,
     info_nce::in_batch,

@@ -5,7 +5,7 @@ use contrastive::{
     Scalar, SquaredEuclidean, TripletMarginInput, TripletMarginLoss,
 };
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
-use ndarray::{Array1, Array3};
+use ndarray::{Array1, Array3, ArrayView2};
 
 use crate::measure::{Pass, group, loss, rows, shape};
 
@@ -38,6 +38,27 @@ pub(crate) fn matryoshka(c: &mut Criterion) {
         let plain = format!("{id}_plain");
         loss(&mut group, &plain, bytes.clone(), pass, &cosine, input);
         loss(&mut group, &id, bytes, pass, &nested, input);
+    }
+}
+
+/// Gradients at the same place of their pages as the rows, if arrays of this size begin at the same one, and `ahead` by 48 bytes, as those of an allocator that
+/// aligns to 64 bytes are beside rows of one that aligns to 16.
+pub(crate) fn places(c: &mut Criterion) {
+    const PAGE: usize = 4096 / size_of::<f32>();
+    let (pass, (n, dim)) = (Pass::ForwardBackward, (65_536, 768));
+    let mut group = group(c, "cosine_embedding/places");
+    let labels = Array1::from_shape_fn(n, |i| PairLabel::from(i % 2 == 0));
+    let cosine = CosineEmbeddingLoss::new(0.0).expect("a margin in range");
+    let [x, y] = [1, 2].map(|seed| rows::<f32>(n + PAGE.div_ceil(dim), dim, seed));
+    for (place, start) in [("together", 0), ("ahead", PAGE - 12)] {
+        let [x, y] = [&x, &y].map(|rows| {
+            let rows = &rows.as_slice().expect("contiguous rows")[start..][..n * dim];
+            ArrayView2::from_shape((n, dim), rows).expect("as many numbers")
+        });
+        let input = CosineEmbeddingInput::new(x, y, labels.view());
+        let bytes = Throughput::Bytes((2 * n * dim * size_of::<f32>() * pass.transfers()) as u64);
+        let id = format!("{}_{place}", shape::<f32>(n, dim));
+        loss(&mut group, &id, bytes, pass, &cosine, input);
     }
 }
 

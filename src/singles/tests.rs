@@ -114,6 +114,48 @@ fn rows_of_every_length_layout_and_place_are_written_whole_and_nothing_else() {
 }
 
 #[test]
+fn rows_anywhere_in_their_pages_are_streamed_whole() {
+    /// Columns of a page, and of a row.
+    const PAGE: usize = 4096 / size_of::<f32>();
+    const LEN: usize = 300;
+    let from: Vec<f32> = (0..LEN).map(|i| i as f32 + 0.5).collect();
+    for (ahead, backwards) in [
+        (0, false),
+        (1, true),
+        (47, true),
+        (48, false),
+        (PAGE - 1, false),
+    ] {
+        for level in available() {
+            let mut pages = vec![-1.0; 3 * PAGE];
+            let (x, to) = pages.split_at_mut(PAGE);
+            let x = &mut x[..LEN];
+            x.copy_from_slice(&from);
+            let to = &mut to[ahead..][..LEN];
+            assert_eq!(is_shortly_ahead(to, x), backwards, "{ahead} columns");
+            let rows = [Some(ArrayViewMut1::from(to)), None];
+            let (both, stores) = ([&*x, &*x], Stores::Streamed);
+            dispatch_at(
+                level,
+                Write {
+                    from: both,
+                    rows,
+                    stores,
+                },
+            );
+            let row = &pages[PAGE + ahead..][..LEN];
+            let expected = from.iter().map(|x| 3.0 * x);
+            assert!(
+                row.iter().copied().eq(expected),
+                "{level:?}, {ahead} columns"
+            );
+            let beside = [pages[PAGE + ahead - 1], pages[PAGE + ahead + LEN]];
+            assert_eq!(beside, [-1.0; 2], "{level:?}, {ahead} columns");
+        }
+    }
+}
+
+#[test]
 fn rows_that_share_a_line_of_the_cache_are_streamed_whole() {
     // As many as a quarter of a line: no row of them has a whole one, and each begins at another place of it.
     const LEN: usize = LANES / 4;
