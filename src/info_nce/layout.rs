@@ -25,7 +25,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Panels of queries in a block, at most: enough for the packing of the queries not to count.
+    /// Panels of queries in a block, at most, unless as many as fit are asked for: enough for the packing of the queries not to count.
     const MOST_PANELS: usize = 32;
     /// Below this the documents are read too often, and scoring twice is cheaper.
     const LEAST_PANELS: usize = 2;
