@@ -35,7 +35,7 @@ pub trait Isa: 'static {
     /// Adds `x·x`, `x·y` and `y·y` of numbers widened.
     ///
     /// An operation of its own, as the next: with three sums of sixteen lanes in twelve registers of AVX2, of the numbers only a few fit beside them, which must
-    /// come and go one register after the other. All of them first, and the sums wait for each other in memory, for twice the time.
+    /// come and go one register after the other. All of them first, and sums go through memory in every step.
     #[inline(always)]
     fn add_moments(sums: [&mut Self::Wide; 3], x: &[f32; LANES], y: &[f32; LANES]) {
         let (x, y) = (Self::from_f32(x), Self::from_f32(y));

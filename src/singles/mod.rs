@@ -184,8 +184,8 @@ fn stream_some<I: Isa>(value: I::Single, out: &mut [f32], start: usize) {
 /// Whether a store to one row waits in front of the loads from another that follow it, when both are gone through forwards.
 ///
 /// To begin with, processors tell addresses apart by their lowest twelve bits, so a load that seems to be of what has just been stored waits for that store.
-/// A store past the caches takes long to be done: where it lies up to three lines ahead of the loads, modulo 4096 bytes, a pass takes three times as long
-/// (`cargo bench -- cosine_embedding/places`). Arrays of different allocators often lie so.
+/// A store past the caches takes long to be done: where it lies up to three lines ahead of the loads, modulo 4096 bytes, a pass waits most of its time, and
+/// `ahead` falls behind `together` in `cargo bench -- cosine_embedding/places`. Arrays of different allocators often lie so.
 #[inline(always)]
 fn is_shortly_ahead(to: &[f32], from: &[f32]) -> bool {
     let ahead = (to.as_ptr() as usize).wrapping_sub(from.as_ptr() as usize) % 4096;
