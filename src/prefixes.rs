@@ -5,11 +5,12 @@ use std::marker::PhantomData;
 use ndarray::{ArrayViewMut, ArrayViewMut2, ArrayViewMut3, Axis, RemoveAxis};
 
 use crate::blocks::Split;
+use crate::kernels::Coming;
 use crate::reduction::Reduction;
 use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
-use crate::staging::{Scratch, Staging};
+use crate::staging::Held;
 use crate::store::Stores;
 
 /// The gradient views of a row loss, for any lifetime.
@@ -120,8 +121,7 @@ where
         &self,
         row: usize,
         mut out: Option<Out<'_, V::Of<'g>>>,
-        staging: &mut Staging<A>,
-        scratch: &mut Scratch,
+        held: &mut Held<A>,
     ) -> Outcome {
         let mut sum = Outcome::default();
         for (index, prefix) in self.prefixes.iter().rev().enumerate() {
@@ -139,13 +139,14 @@ where
                 } else {
                     Stores::Added
                 },
+                // Another prefix of this row comes first.
+                coming: Coming::default(),
             });
             let outcome = I::call(RowOf {
                 pass: &prefix.pass,
                 row,
                 out,
-                staging: &mut *staging,
-                scratch: &mut *scratch,
+                held: &mut *held,
             });
             sum.loss += prefix.weight * outcome.loss;
             if longest {
@@ -161,8 +162,7 @@ struct RowOf<'p, 'o, A, L, G> {
     pass: &'p L,
     row: usize,
     out: Option<Out<'o, G>>,
-    staging: &'p mut Staging<A>,
-    scratch: &'p mut Scratch,
+    held: &'p mut Held<A>,
 }
 
 impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for RowOf<'_, '_, A, L, G> {
@@ -170,7 +170,6 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for RowOf<'_, '_, A, L, G> {
 
     #[inline(always)]
     fn run<I: Isa>(self) -> Outcome {
-        self.pass
-            .row::<I>(self.row, self.out, self.staging, self.scratch)
+        self.pass.row::<I>(self.row, self.out, self.held)
     }
 }

@@ -4,10 +4,11 @@ use ndarray::{ArrayView1, ArrayViewMut1};
 
 use crate::blocks::{Split, Threads, map_merge};
 use crate::error::Error;
+use crate::kernels::Coming;
 use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
 use crate::scalar::Scalar;
 use crate::simd::{self, Isa, Kernel, dispatch};
-use crate::staging::{Scratch, Staging};
+use crate::staging::Held;
 use crate::store::Stores;
 
 /// A loss of independent rows, bound to its input.
@@ -15,13 +16,7 @@ use crate::store::Stores;
 /// `G` is the gradient views of a block of rows.
 pub(crate) trait RowLoss<A: Scalar, G: Split>: Sync {
     /// The loss of a row. With `out`, also writes `scale` times its gradient to row `out.row` of the views, all of it.
-    fn row<I: Isa>(
-        &self,
-        row: usize,
-        out: Option<Out<'_, G>>,
-        staging: &mut Staging<A>,
-        scratch: &mut Scratch,
-    ) -> Outcome;
+    fn row<I: Isa>(&self, row: usize, out: Option<Out<'_, G>>, held: &mut Held<A>) -> Outcome;
 }
 
 /// Where and how the gradient of a row is written.
@@ -31,6 +26,8 @@ pub(crate) struct Out<'a, G> {
     pub(crate) row: usize,
     pub(crate) scale: f64,
     pub(crate) stores: Stores,
+    /// The rows of the input whose turn comes.
+    pub(crate) coming: Coming<usize>,
 }
 
 /// What a row contributes.
@@ -175,6 +172,7 @@ fn run<A: Scalar, G: Split, L: RowLoss<A, G>>(
                 loss,
                 first,
                 count,
+                rows_in_all: extent.rows,
                 weights,
                 scale,
                 stores,
@@ -190,6 +188,8 @@ struct Block<'a, 'b, A, G, L> {
     loss: &'a L,
     first: usize,
     count: usize,
+    /// Of the input.
+    rows_in_all: usize,
     weights: Option<ArrayView1<'a, A>>,
     scale: f64,
     stores: Stores,
@@ -203,23 +203,22 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
     #[inline(always)]
     fn run<I: Isa>(mut self) -> Totals {
         let mut totals = Totals::default();
-        let mut scratch = Scratch::take();
         let streamed = self.gradient.is_some() && self.stores == Stores::Streamed;
-        let mut staging = Staging::take();
+        let mut held = Held::take();
         for row in 0..self.count {
             let weight = self
                 .weights
                 .map_or(1.0, |weights| weights[self.first + row].wide());
             let scale = self.scale * weight;
+            let coming = self.coming(row);
             let out = self.gradient.as_mut().map(|views| Out {
                 views,
                 row,
                 scale,
                 stores: self.stores,
+                coming,
             });
-            let outcome = self
-                .loss
-                .row::<I>(self.first + row, out, &mut staging, &mut scratch);
+            let outcome = self.loss.row::<I>(self.first + row, out, &mut held);
             totals.plus(outcome, weight);
             if let Some(rows) = &mut self.rows {
                 rows[row] = A::narrow(outcome.loss);
@@ -228,9 +227,25 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
         if streamed {
             simd::publish();
         }
-        staging.give_back();
-        scratch.give_back();
+        held.give_back();
         totals
+    }
+}
+
+impl<A, G, L> Block<'_, '_, A, G, L> {
+    /// What comes after a row of the block, where the rows come from memory.
+    #[inline(always)]
+    fn coming(&self, row: usize) -> Coming<usize> {
+        /// How many rows later a row is that is asked for. From three to six are equally good; the next alone is too late.
+        const LATER: usize = 4;
+        if self.stores != Stores::Streamed {
+            return Coming::default();
+        }
+        let [next, later] = [1, LATER].map(|rows| self.first + row + rows);
+        Coming {
+            next: (row + 1 < self.count).then_some(next),
+            later: (later < self.rows_in_all).then_some(later),
+        }
     }
 }
 

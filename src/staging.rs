@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use ndarray::ArrayView1;
 
+use crate::kernels::Begun;
 use crate::scalar::Scalar;
 
 /// A row as a slice: borrowed where the view's columns are contiguous, copied to `spare` where they are not.
@@ -17,6 +18,41 @@ pub(crate) fn contiguous<'a, A: Scalar>(row: ArrayView1<'a, A>, spare: &'a mut V
             spare
         }
     }
+}
+
+/// What a pass keeps at hand from row to row.
+pub(crate) struct Held<A> {
+    pub(crate) staging: Staging<A>,
+    pub(crate) scratch: Scratch,
+    /// The sums of the row whose turn it is, as far as they were taken before.
+    pub(crate) begun: Begun,
+}
+
+impl<A: Scalar> Held<A> {
+    pub(crate) fn take() -> Self {
+        Self {
+            staging: Staging::take(),
+            scratch: Scratch::take(),
+            begun: Begun::NOTHING,
+        }
+    }
+
+    pub(crate) fn give_back(self) {
+        self.staging.give_back();
+        self.scratch.give_back();
+    }
+}
+
+/// Rows of `f32` as slices, if that is what they are and their columns are contiguous.
+#[inline(always)]
+pub(crate) fn singles<'r, A: Scalar, const N: usize>(
+    rows: [ArrayView1<'r, A>; N],
+) -> Option<[&'r [f32]; N]> {
+    let mut slices = [&[] as &[f32]; N];
+    for (slice, row) in slices.iter_mut().zip(rows) {
+        *slice = A::singles(row.to_slice()?)?;
+    }
+    Some(slices)
 }
 
 /// The rows of one loss as slices: where they lie, or copied to a place of their own if their columns are not contiguous.
@@ -56,11 +92,11 @@ impl<A: Scalar> Staging<A> {
         })
     }
 
-    pub(crate) fn take() -> Self {
+    fn take() -> Self {
         Self(A::staging().try_with(Cell::take).unwrap_or_default())
     }
 
-    pub(crate) fn give_back(self) {
+    fn give_back(self) {
         // While the thread is being torn down there is nowhere to keep it.
         let _ = A::staging().try_with(|slot| slot.set(self.0));
     }

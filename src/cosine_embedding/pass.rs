@@ -1,16 +1,16 @@
 //! One labelled pair: its cosine, its loss, and the gradient while the rows are in the cache.
 
-use ndarray::{ArrayViewMut1, ArrayViewMut2};
+use ndarray::{ArrayView1, ArrayViewMut1, ArrayViewMut2};
 
 use super::{CosineEmbeddingInput, CosineEmbeddingLoss};
-use crate::kernels::Groups;
+use crate::kernels::{Begun, Coming, Groups};
 use crate::label::PairLabel;
 use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
-use crate::similarity::{Cosine, CosineSlope, SingleSlope, cosine};
-use crate::singles::{Singles, Zeros, write_singles};
-use crate::staging::{Scratch, Staging};
+use crate::similarity::{Cosine, CosineSlope, SingleSlope, begun_cosine};
+use crate::singles::{Singles, Zeros, write_ahead};
+use crate::staging::{Held, singles};
 use crate::store::{Columns, Stores, write_rows};
 
 pub(super) struct Pass<'a, A> {
@@ -19,6 +19,11 @@ pub(super) struct Pass<'a, A> {
 }
 
 impl<A: Scalar> Pass<'_, A> {
+    #[inline(always)]
+    fn pair(&self, row: usize) -> [ArrayView1<'_, A>; 2] {
+        [self.input.x.row(row), self.input.y.row(row)]
+    }
+
     /// The loss of a pair as a function of c and 1 − c, and its derivative by c.
     #[inline(always)]
     pub(super) fn hinge(&self, label: PairLabel, cosine: f64, distance: f64) -> (f64, f64) {
@@ -44,18 +49,20 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, A>>>,
-        staging: &mut Staging<A>,
-        _: &mut Scratch,
+        held: &mut Held<A>,
     ) -> Outcome {
-        let [x, y] = staging.rows([self.input.x.row(row), self.input.y.row(row)]);
+        let [x, y] = held.staging.rows(self.pair(row));
         let label = self.input.labels[row];
-        let pair = cosine::<A, I>(x, y, self.loss.epsilon);
+        let pair = begun_cosine::<A, I>(&held.begun, x, y, self.loss.epsilon);
+        held.begun.clear();
         let (loss, slope) = self.hinge(label, pair.cosine, pair.distance);
         if let Some(out) = out {
             let factor = slope * out.scale;
             let (gx, gy) = out.views;
             let rows = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
-            write::<A, I>([x, y], pair, factor, rows, out.stores);
+            let coming = out.coming.and_then(|row| singles(self.pair(row)));
+            let next = (coming, &mut held.begun);
+            write::<A, I>([x, y], pair, factor, rows, out.stores, next);
         }
         Outcome::new(loss, tally(label, pair.cosine))
     }
@@ -70,7 +77,7 @@ pub(super) fn tally(label: PairLabel, cosine: f64) -> [f64; 4] {
     }
 }
 
-/// Writes `factor` times the gradients of a cosine; zeros for a factor of zero, whatever the rows hold.
+/// Writes `factor` times the gradients of a cosine; zeros for a factor of zero, whatever the rows hold. Meanwhile begins the moments of the rows that come next.
 #[inline(always)]
 pub(super) fn write<A: Scalar, I: Isa>(
     pair: [&[A]; 2],
@@ -78,14 +85,15 @@ pub(super) fn write<A: Scalar, I: Isa>(
     factor: f64,
     mut rows: [Option<ArrayViewMut1<'_, A>>; 2],
     stores: Stores,
+    next: (Coming<[&[f32]; 2]>, &mut Begun),
 ) {
     if let [Some(x), Some(y)] = pair.map(A::singles) {
         if factor == 0.0 {
-            return write_singles::<A, I, 0, 2>(&mut rows, [], stores, &mut Zeros);
+            return write_ahead::<A, I, 0, 2, 2>(&mut rows, [], stores, Zeros, next);
         }
         if let Some(slopes) = cosine.singles::<I>(factor) {
-            let gradient = &mut SinglePair(slopes);
-            return write_singles::<A, I, 2, 2>(&mut rows, [x, y], stores, gradient);
+            let gradient = SinglePair(slopes);
+            return write_ahead::<A, I, 2, 2, 2>(&mut rows, [x, y], stores, gradient, next);
         }
     }
     I::call(WriteWide {

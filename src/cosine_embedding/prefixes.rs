@@ -6,11 +6,12 @@
 use ndarray::Axis;
 
 use super::pass::{Pass, Views, tally, write};
+use crate::kernels::{Begun, Coming};
 use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
 use crate::similarity::{Cosine, cosines, join};
-use crate::staging::{Scratch, Staging};
+use crate::staging::Held;
 use crate::store::Stores;
 
 /// The most prefixes that are measured at a time.
@@ -30,11 +31,10 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Nested<'_, A> {
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, A>>>,
-        staging: &mut Staging<A>,
-        _: &mut Scratch,
+        held: &mut Held<A>,
     ) -> Outcome {
         let Pass { loss, input } = &self.pass;
-        let rows = staging.rows([input.x.row(row), input.y.row(row)]);
+        let rows = held.staging.rows([input.x.row(row), input.y.row(row)]);
         let label = input.labels[row];
         let (mut pairs, mut factors) = ([Cosine::none(); MOST], [0.0; MOST]);
         let count = self.lengths.len();
@@ -72,6 +72,7 @@ impl<A: Scalar> Nested<'_, A> {
         let joined = join(pairs, factors);
         let (to_x, to_y) = out.views;
         let (last, mut from) = (pairs.len() - 1, 0);
+        let mut begun = Begun::NOTHING;
         for step in 0..=last {
             let (prefix, stores) = match (joined, step) {
                 (true, _) => (step, out.stores),
@@ -87,7 +88,8 @@ impl<A: Scalar> Nested<'_, A> {
                 }
             }
             let rows = [&x[columns.clone()], &y[columns.clone()]];
-            write::<A, I>(rows, pairs[prefix], factors[prefix], views, stores);
+            let next = (Coming::default(), &mut begun);
+            write::<A, I>(rows, pairs[prefix], factors[prefix], views, stores, next);
             if joined {
                 from = columns.end;
             }

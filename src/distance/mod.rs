@@ -4,7 +4,7 @@ mod lp;
 mod metrics;
 mod slope;
 
-use crate::kernels::{Groups, square_distance, square_distances};
+use crate::kernels::{Begun, Groups, square_distance, square_distances};
 use crate::scalar::{Element, Scalar};
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::similarity::cosine;
@@ -90,9 +90,9 @@ impl BuiltIn {
         fair(measured, x, y)
     }
 
-    /// Both distances of x, to y and to z.
+    /// Both distances of x, to y and to z, carried on from what was begun of their squares.
     #[inline(always)]
-    fn measure_two<A: Scalar, I: Isa>(self, x: &[A], y: &[A], z: &[A]) -> Two<A> {
+    fn measure_two<A: Scalar, I: Isa>(self, begun: &Begun, x: &[A], y: &[A], z: &[A]) -> Two<A> {
         let lp = match self {
             Self::Lp(lp) if lp.is_plain() => Some(lp),
             Self::SquaredEuclidean => None,
@@ -105,7 +105,7 @@ impl BuiltIn {
         };
         // What the products are for is done in the precision of f32 rows alone.
         let with_product = size_of::<A>() == size_of::<f32>();
-        let [to_y, to_z, product] = square_distances::<A, I>(x, y, z, with_product);
+        let [to_y, to_z, product] = square_distances::<A, I>(begun, [x, y, z], with_product);
         let measured = |square: A::Real, y| match lp {
             Some(lp) => lp.rooted::<A, I>(square, x, y),
             None => (square.value(), Slope(Kind::SQUARE)),
@@ -269,11 +269,11 @@ impl<'d, A: Scalar> Chosen<'d, A> {
         }
     }
 
-    /// Both distances of x, to y and to z.
+    /// Both distances of x, to y and to z, carried on from what was begun of their squares.
     #[inline(always)]
-    pub(crate) fn measure_two<I: Isa>(&self, x: &[A], y: &[A], z: &[A]) -> Two<A> {
+    pub(crate) fn measure_two<I: Isa>(&self, begun: &Begun, x: &[A], y: &[A], z: &[A]) -> Two<A> {
         match self {
-            Self::BuiltIn(built_in) => built_in.measure_two::<A, I>(x, y, z),
+            Self::BuiltIn(built_in) => built_in.measure_two::<A, I>(begun, x, y, z),
             Self::User(_) => Two {
                 measured: [y, z].map(|y| self.measure::<I>(x, y)),
                 differences: None,

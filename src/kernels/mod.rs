@@ -3,7 +3,15 @@
 //! A sum is kept in sixteen independent partial sums, in registers, and folded in a fixed order. The number of lanes does not depend on the
 //! instruction set, so neither does the order of the additions.
 
+mod ahead;
+mod moments;
+
 use std::marker::PhantomData;
+
+pub(crate) use ahead::{Advance, Ahead, Begun, Coming, Meanwhile};
+pub(crate) use moments::{
+    Moments, ThreeProducts, begun_moments, moments, moments_with, scaled_moments, square_distances,
+};
 
 use crate::scalar::Scalar;
 use crate::simd::{Isa, LANES};
@@ -12,16 +20,6 @@ use crate::simd::{Isa, LANES};
 pub(crate) struct Stripe<I: Isa> {
     hi: I::Wide,
     lo: I::Wide,
-}
-
-/// The parts of three sums.
-#[inline(always)]
-fn parts<I: Isa>(sums: &mut [Stripe<I>; 3]) -> ([&mut I::Wide; 3], [&mut I::Wide; 3]) {
-    let [a, b, c] = sums;
-    (
-        [&mut a.hi, &mut b.hi, &mut c.hi],
-        [&mut a.lo, &mut b.lo, &mut c.lo],
-    )
 }
 
 impl<I: Isa> Stripe<I> {
@@ -66,9 +64,21 @@ pub(crate) trait Visit<A: Scalar, I: Isa> {
 
 /// Walks two slices of equal length.
 #[inline(always)]
-pub(crate) fn striped<A: Scalar, I: Isa, V: Visit<A, I>>(x: &[A], y: &[A], mut visitor: V) -> V {
+pub(crate) fn striped<A: Scalar, I: Isa, V: Visit<A, I>>(x: &[A], y: &[A], visitor: V) -> V {
+    striped_from::<A, I, V>(0, x, y, visitor)
+}
+
+/// Walks them from a group on.
+#[inline(always)]
+fn striped_from<A: Scalar, I: Isa, V: Visit<A, I>>(
+    first: usize,
+    x: &[A],
+    y: &[A],
+    mut visitor: V,
+) -> V {
     let (x_whole, x_rest) = x.as_chunks::<LANES>();
     let (y_whole, y_rest) = y.as_chunks::<LANES>();
+    let (x_whole, y_whole) = (after(x_whole, first), after(y_whole, first));
     let rest = [padded(x_rest), padded(y_rest)];
     let rest_count = usize::from(!x_rest.is_empty());
     // One call of `group` in the code, for the whole groups and for the rest: each is a copy of all that it inlines.
@@ -85,6 +95,12 @@ pub(crate) fn striped<A: Scalar, I: Isa, V: Visit<A, I>>(x: &[A], y: &[A], mut v
         }
     }
     visitor
+}
+
+/// The groups from one on.
+#[inline(always)]
+fn after<A>(groups: &[[A; LANES]], first: usize) -> &[[A; LANES]] {
+    groups.get(first..).unwrap_or_default()
 }
 
 /// Numbers that begin at a cache line, so that no store is split between two.
@@ -143,116 +159,6 @@ impl<A: Scalar, I: Isa> Visit<A, I> for Product<A, I> {
     }
 }
 
-/// The moments of two rows, from one read of each.
-#[derive(Clone, Copy)]
-pub(crate) struct Moments<R> {
-    pub(crate) xx: R,
-    pub(crate) xy: R,
-    pub(crate) yy: R,
-}
-
-/// x·x, x·y and y·y.
-#[inline(always)]
-pub(crate) fn moments<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Moments<A::Real> {
-    striped::<A, I, _>(x, y, ThreeProducts::<A, I>::new()).moments()
-}
-
-/// x·y and y·y.
-#[inline(always)]
-pub(crate) fn moments_with<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> [A::Real; 2] {
-    let products = TwoProducts::<A, I>([Stripe::zero(), Stripe::zero()], PhantomData);
-    let TwoProducts([xy, yy], _) = striped::<A, I, _>(x, y, products);
-    [xy.sum::<A>(), yy.sum::<A>()]
-}
-
-struct TwoProducts<A, I: Isa>([Stripe<I>; 2], PhantomData<A>);
-
-impl<A: Scalar, I: Isa> Visit<A, I> for TwoProducts<A, I> {
-    #[inline(always)]
-    fn visit(&mut self, x: I::Wide, y: I::Wide) {
-        let [xy, yy] = &mut self.0;
-        xy.add_product::<A>(x, y);
-        yy.add_product::<A>(y, y);
-    }
-}
-
-/// The moments of the rows times `scale`, powers of two.
-#[inline(always)]
-pub(crate) fn scaled_moments<A: Scalar, I: Isa>(
-    x: &[A],
-    y: &[A],
-    scale: [f64; 2],
-) -> Moments<A::Real> {
-    let products = Scaled {
-        scale: [I::splat(scale[0]), I::splat(scale[1])],
-        products: ThreeProducts::<A, I>::new(),
-    };
-    striped::<A, I, _>(x, y, products).products.moments()
-}
-
-/// The sums of the moments of two rows.
-pub(crate) struct ThreeProducts<A, I: Isa>([Stripe<I>; 3], PhantomData<A>);
-
-impl<A: Scalar, I: Isa> ThreeProducts<A, I> {
-    #[inline(always)]
-    pub(crate) fn new() -> Self {
-        Self(
-            [Stripe::zero(), Stripe::zero(), Stripe::zero()],
-            PhantomData,
-        )
-    }
-
-    #[inline(always)]
-    pub(crate) fn copy(&self) -> Self {
-        Self(
-            self.0
-                .each_ref()
-                .map(|&Stripe { hi, lo }| Stripe { hi, lo }),
-            PhantomData,
-        )
-    }
-
-    #[inline(always)]
-    pub(crate) fn moments(self) -> Moments<A::Real> {
-        let [xx, xy, yy] = self.0;
-        Moments {
-            xx: xx.sum::<A>(),
-            xy: xy.sum::<A>(),
-            yy: yy.sum::<A>(),
-        }
-    }
-}
-
-impl<A: Scalar, I: Isa> Visit<A, I> for ThreeProducts<A, I> {
-    #[inline(always)]
-    fn visit(&mut self, x: I::Wide, y: I::Wide) {
-        let [xx, xy, yy] = &mut self.0;
-        xx.add_product::<A>(x, x);
-        xy.add_product::<A>(x, y);
-        yy.add_product::<A>(y, y);
-    }
-
-    #[inline(always)]
-    fn group(&mut self, x: &[A; LANES], y: &[A; LANES]) {
-        let (hi, lo) = parts(&mut self.0);
-        A::add_moments::<I>(hi, lo, x, y);
-    }
-}
-
-/// A reduction over multiples of the rows.
-struct Scaled<I: Isa, V> {
-    scale: [I::Wide; 2],
-    products: V,
-}
-
-impl<A: Scalar, I: Isa, V: Visit<A, I>> Visit<A, I> for Scaled<I, V> {
-    #[inline(always)]
-    fn visit(&mut self, x: I::Wide, y: I::Wide) {
-        let [x_scale, y_scale] = self.scale;
-        self.products.visit(I::mul(x, x_scale), I::mul(y, y_scale));
-    }
-}
-
 /// ‖x − y‖²
 #[inline(always)]
 pub(crate) fn square_distance<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> A::Real {
@@ -268,37 +174,6 @@ impl<A: Scalar, I: Isa> Visit<A, I> for Square<A, I> {
         let z = I::difference(x, y);
         self.0.add_product::<A>(z, z);
     }
-}
-
-/// ‖x − y‖² and ‖x − z‖² from one read of each row, and (x − y)·(x − z) where that is asked for.
-#[inline(always)]
-pub(crate) fn square_distances<A: Scalar, I: Isa>(
-    x: &[A],
-    y: &[A],
-    z: &[A],
-    with_product: bool,
-) -> [A::Real; 3] {
-    let mut sums = [Stripe::<I>::zero(), Stripe::zero(), Stripe::zero()];
-    let rows = [x, y, z].map(<[A]>::as_chunks::<LANES>);
-    let rest = rows.map(|(_, rest)| [padded(rest)]);
-    let rest_count = usize::from(!rows[0].1.is_empty());
-    // As in `striped`.
-    let parts_of_rows = [
-        rows.map(|(whole, _)| whole),
-        rest.each_ref().map(|rest| &rest[..rest_count]),
-    ];
-    for [x, y, z] in parts_of_rows {
-        for ((x, y), z) in x.iter().zip(y).zip(z) {
-            let (hi, lo) = parts(&mut sums);
-            A::add_difference_moments::<I>(hi, lo, [x, y, z], with_product);
-        }
-    }
-    let [squares, products, other_squares] = sums;
-    [
-        squares.sum::<A>(),
-        other_squares.sum::<A>(),
-        products.sum::<A>(),
-    ]
 }
 
 /// The largest magnitude; NaN if there is one.

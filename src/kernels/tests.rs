@@ -60,8 +60,7 @@ impl<A: Scalar> Kernel for DistancesOf<'_, A> {
     type Output = [f64; 3];
     #[inline(always)]
     fn run<I: Isa>(self) -> [f64; 3] {
-        let [x, y, z] = self.0;
-        square_distances::<A, I>(x, y, z, self.1).map(|sum| sum.value())
+        square_distances::<A, I>(&Begun::NOTHING, self.0, self.1).map(|sum| sum.value())
     }
 }
 

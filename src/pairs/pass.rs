@@ -8,7 +8,7 @@ use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 use crate::similarity::{Cosine, cosine};
-use crate::staging::{Scratch, Staging};
+use crate::staging::{Held, Scratch};
 use crate::store::{Wide, write_row, write_rows};
 
 /// The gradient views of a block of pairs.
@@ -162,9 +162,11 @@ where
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, A>>>,
-        staging: &mut Staging<A>,
-        scratch: &mut Scratch,
+        held: &mut Held<A>,
     ) -> Outcome {
+        let Held {
+            staging, scratch, ..
+        } = held;
         let [x, y] = staging.rows([self.x.row(row), self.y.row(row)]);
         let (value, slope) = self.measure.measure::<I>(x, y);
         let term = (self.term)(row, value);

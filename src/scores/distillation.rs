@@ -12,7 +12,7 @@ use crate::reduction::Reduction;
 use crate::rows::{self, Out, Outcome, RowLoss, check_shape};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
-use crate::staging::{Scratch, Staging};
+use crate::staging::Held;
 use crate::workspace::Workspace;
 
 /// Brings the softmax of a student's scores to that of a teacher's, row by row.
@@ -281,10 +281,9 @@ impl<'g, A: Scalar> RowLoss<A, Option<ArrayViewMut2<'g, A>>> for Pass<'_, '_, A>
         &self,
         row: usize,
         out: Option<Out<'_, Option<ArrayViewMut2<'g, A>>>>,
-        _: &mut Staging<A>,
-        scratch: &mut Scratch,
+        held: &mut Held<A>,
     ) -> Outcome {
-        let [teacher, student, spare, gradient] = scratch.rows(self.input.student.ncols());
+        let [teacher, student, spare, gradient] = held.scratch.rows(self.input.student.ncols());
         let mask = self.input.left_out;
         let mask = mask.as_ref().map(|mask| mask.index_axis(Axis(0), row));
         fill(teacher, self.input.teacher.index_axis(Axis(0), row), mask);

@@ -13,7 +13,7 @@ use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::several_positives::SeveralPositives;
 use crate::simd::Isa;
-use crate::staging::{Scratch, Staging};
+use crate::staging::Held;
 
 pub(super) struct Pass<'l, 'a, A> {
     pub(super) loss: &'l M3Loss,
@@ -34,11 +34,10 @@ impl<'g, 's, A: Scalar> RowLoss<A, Views<'g, 's, A>> for Pass<'_, '_, A> {
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, 's, A>>>,
-        _: &mut Staging<A>,
-        scratch: &mut Scratch,
+        held: &mut Held<A>,
     ) -> Outcome {
         let [d, s, m, inter, spare, work, to_d, to_s, to_m] =
-            scratch.rows(self.input.dense.ncols());
+            held.scratch.rows(self.input.dense.ncols());
         let positives = self.input.positives.of(row);
         self.read(self.input.dense, row, positives, d);
         self.read(self.input.sparse, row, positives, s);

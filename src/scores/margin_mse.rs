@@ -9,7 +9,7 @@ use crate::reduction::Reduction;
 use crate::rows::{self, Extent, Out, Outcome, RowLoss, check_shape};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
-use crate::staging::{Scratch, Staging};
+use crate::staging::Held;
 use crate::wide::Real;
 use crate::workspace::Workspace;
 
@@ -297,8 +297,7 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, A>>>,
-        _: &mut Staging<A>,
-        _: &mut Scratch,
+        _: &mut Held<A>,
     ) -> Outcome {
         let count = self.input.negatives.ncols();
         let share = 1.0 / count as f64;

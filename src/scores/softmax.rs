@@ -17,7 +17,7 @@ use crate::rows::{self, Out, Outcome, RowLoss, check_shape};
 use crate::scalar::Scalar;
 use crate::several_positives::SeveralPositives;
 use crate::simd::Isa;
-use crate::staging::{Scratch, Staging};
+use crate::staging::Held;
 use crate::workspace::Workspace;
 
 /// Asks of every row of scores that its positives score higher than its other candidates: InfoNCE for any similarity.
@@ -237,10 +237,9 @@ impl<'g, 's, A: Scalar> RowLoss<A, Views<'g, 's, A>> for Pass<'_, A> {
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, 's, A>>>,
-        _: &mut Staging<A>,
-        scratch: &mut Scratch,
+        held: &mut Held<A>,
     ) -> Outcome {
-        let [scores, gradient] = scratch.rows(self.input.scores.ncols());
+        let [scores, gradient] = held.scratch.rows(self.input.scores.ncols());
         let positives = self.input.positives.of(row);
         let given = self.input.scores.index_axis(Axis(0), row);
         let mask = self.input.left_out;

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::kernels::{Moments, Stripe, Visit, largest, moments, scaled_moments, striped};
+use crate::kernels::{
+    Begun, Moments, Stripe, Visit, begun_moments, largest, moments, scaled_moments, striped,
+};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 use crate::wide::Real;
@@ -60,6 +62,21 @@ pub(crate) fn cosine<A: Scalar, I: Isa>(x: &[A], y: &[A], epsilon: f64) -> Cosin
     I::call(CosineOf { x, y, epsilon })
 }
 
+/// The same, with the moments carried on from what was begun.
+#[inline(always)]
+pub(crate) fn begun_cosine<A: Scalar, I: Isa>(
+    begun: &Begun,
+    x: &[A],
+    y: &[A],
+    epsilon: f64,
+) -> Cosine<A::Real> {
+    if begun.is_nothing() {
+        return cosine::<A, I>(x, y, epsilon);
+    }
+    let rows = CosineOf { x, y, epsilon };
+    I::call(BegunCosine { begun, rows })
+}
+
 struct CosineOf<'r, A> {
     x: &'r [A],
     y: &'r [A],
@@ -73,6 +90,21 @@ impl<A: Scalar> Kernel for CosineOf<'_, A> {
     fn run<I: Isa>(self) -> Self::Output {
         let Self { x, y, epsilon } = self;
         cosine_of::<A, I>(moments::<A, I>(x, y), x, y, epsilon)
+    }
+}
+
+struct BegunCosine<'r, A> {
+    begun: &'r Begun,
+    rows: CosineOf<'r, A>,
+}
+
+impl<A: Scalar> Kernel for BegunCosine<'_, A> {
+    type Output = Cosine<A::Real>;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Self::Output {
+        let CosineOf { x, y, epsilon } = self.rows;
+        cosine_of::<A, I>(begun_moments::<A, I>(self.begun, x, y), x, y, epsilon)
     }
 }
 

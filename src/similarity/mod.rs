@@ -12,7 +12,9 @@ use crate::store::{Columns, WideRow};
 use crate::wide::Real;
 pub(crate) use angle::{Angle, angle, first_half};
 use cosine::cosine_of;
-pub(crate) use cosine::{Cosine, ORDINARY, SAFE, cosine, power_of_two_over, power_of_two_scale};
+pub(crate) use cosine::{
+    Cosine, ORDINARY, SAFE, begun_cosine, cosine, power_of_two_over, power_of_two_scale,
+};
 pub(crate) use cosine_slope::{CosineSlope, SingleSlope};
 pub(crate) use prefixes::{cosines, join};
 

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayViewMut1;
 
-use crate::kernels::padded;
+use crate::kernels::{Advance, Ahead, Begun, Coming, Meanwhile, padded};
 use crate::scalar::Scalar;
 use crate::simd::{self, Isa, LANES, Line, Lines};
 use crate::store::Stores;
@@ -34,22 +34,52 @@ pub(crate) fn write_singles<A: Scalar, I: Isa, const M: usize, const N: usize>(
     stores: Stores,
     values: &mut impl Singles<I, M, N>,
 ) {
+    let added = stores == Stores::Added;
+    match contiguous(rows) {
+        None => scatter(rows, others, added, values),
+        Some(targets) if stores == Stores::Streamed && lie_alike(&targets) => {
+            stream(targets, others, values);
+        }
+        Some(targets) => store(targets, others, added, values),
+    }
+}
+
+/// The same. Where the rows are streamed, the sums of the next row begin meanwhile.
+#[inline(always)]
+pub(crate) fn write_ahead<A: Scalar, I: Isa, const M: usize, const N: usize, const C: usize>(
+    rows: &mut [Option<ArrayViewMut1<'_, A>>; N],
+    others: [&[f32]; M],
+    stores: Stores,
+    mut values: impl Singles<I, M, N>,
+    (coming, begun): (Coming<[&[f32]; C]>, &mut Begun),
+) where
+    for<'r> Ahead<'r, I, C>: Advance,
+{
+    // Where nothing comes, sums that are not wanted would take their registers all the same.
+    if stores == Stores::Streamed
+        && coming.next.is_some()
+        && let Some(targets) = contiguous(rows).filter(lie_alike)
+    {
+        let sums = Ahead::new(coming);
+        let mut both = Meanwhile { values, sums };
+        stream(targets, others, &mut both);
+        return both.sums.leave(begun);
+    }
+    write_singles::<A, I, M, N>(rows, others, stores, &mut values);
+}
+
+/// The rows as slices of `f32`. `None` if one is not that, or its columns do not lie side by side.
+#[inline(always)]
+fn contiguous<'r, A: Scalar, const N: usize>(
+    rows: &'r mut [Option<ArrayViewMut1<'_, A>>; N],
+) -> Option<[Option<&'r mut [f32]>; N]> {
     let mut targets = [const { None }; N];
-    let mut contiguous = true;
     for (row, target) in rows.iter_mut().zip(&mut targets) {
         if let Some(row) = row {
-            *target = row.as_slice_mut().and_then(A::singles_mut);
-            contiguous &= target.is_some();
+            *target = Some(row.as_slice_mut().and_then(A::singles_mut)?);
         }
     }
-    let added = stores == Stores::Added;
-    if !contiguous {
-        scatter(rows, others, added, values);
-    } else if stores == Stores::Streamed && lie_alike(&targets) {
-        stream(targets, others, values);
-    } else {
-        store(targets, others, added, values);
-    }
+    Some(targets)
 }
 
 /// Whether rows lie at the same place relative to the lines of the cache.
@@ -217,20 +247,62 @@ fn stream<I: Isa, const M: usize, const N: usize>(
         }
     }
     let wholes = groups(others, head, count);
-    for turn in 0..count {
-        let line = if backwards { count - 1 - turn } else { turn };
-        for (part, value) in parts.iter_mut().zip(values.at(load::<I, M>(wholes, line))) {
-            if let Some((_, lines, _)) = part {
-                I::stream(value, &mut lines[line]);
-            }
-        }
-    }
+    stream_lines(&mut parts, count, wholes, backwards, values);
     for start in (0..tail).step_by(LANES) {
         let from = head + count * LANES + start;
         for (part, value) in parts.iter_mut().zip(values.at(some::<I, M>(others, from))) {
             if let Some((_, _, tail)) = part {
                 stream_some::<I>(value, tail, start);
             }
+        }
+    }
+}
+
+/// Writes the whole lines of rows, as many of each.
+#[inline(always)]
+fn stream_lines<I: Isa, const M: usize, const N: usize>(
+    parts: &mut [Option<Lines<'_>>; N],
+    count: usize,
+    others: [&[[f32; LANES]]; M],
+    backwards: bool,
+    values: &mut impl Singles<I, M, N>,
+) {
+    let (first, step) = if backwards {
+        (count.wrapping_sub(1), usize::MAX)
+    } else {
+        (0, 1)
+    };
+    let mut targets: [&mut [Line]; N] = std::array::from_fn(|_| Default::default());
+    let mut wanted = 0;
+    for (target, part) in targets.iter_mut().zip(parts) {
+        if let Some((_, lines, _)) = part {
+            *target = &mut lines[..count];
+            wanted += 1;
+        }
+    }
+    let mut line = first;
+    // Twice the same, once without a question for each row.
+    if wanted == N {
+        while line < count {
+            for (target, value) in targets
+                .iter_mut()
+                .zip(values.at(load::<I, M>(others, line)))
+            {
+                I::stream(value, &mut target[line]);
+            }
+            line = line.wrapping_add(step);
+        }
+    } else {
+        while line < count {
+            for (target, value) in targets
+                .iter_mut()
+                .zip(values.at(load::<I, M>(others, line)))
+            {
+                if let Some(target) = target.get_mut(line) {
+                    I::stream(value, target);
+                }
+            }
+            line = line.wrapping_add(step);
         }
     }
 }

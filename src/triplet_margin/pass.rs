@@ -6,12 +6,12 @@ use super::gradient::{Differences, OneNegative, SingleDifferences, Triplet};
 use super::several::{Several, WriteSeveral};
 use super::{TripletMarginInput, TripletMarginLoss};
 use crate::distance::{Chosen, Measured, Slope};
-use crate::kernels::Groups;
+use crate::kernels::{Begun, Groups};
 use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
-use crate::singles::{Zeros, write_singles};
-use crate::staging::{Scratch, Staging};
+use crate::singles::{Zeros, write_ahead};
+use crate::staging::{Held, Scratch, singles};
 use crate::store::{Stores, write_rows};
 
 pub(super) struct Pass<'l, 'a, A> {
@@ -32,15 +32,17 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A> {
         &self,
         row: usize,
         out: Option<Out<'_, Views<'g, A>>>,
-        staging: &mut Staging<A>,
-        scratch: &mut Scratch,
+        held: &mut Held<A>,
     ) -> Outcome {
-        let (anchor, positive) = (self.input.anchor.row(row), self.input.positive.row(row));
+        let Held {
+            staging,
+            scratch,
+            begun,
+        } = held;
         if self.input.negatives.dim().1 == 1 {
-            let triplet = staging.rows([anchor, positive, self.negative(row, 0)]);
-            self.one::<I>(row, triplet, out, scratch)
+            self.one::<I>(row, staging.rows(self.triplet(row)), out, scratch, begun)
         } else {
-            let pair = staging.rows([anchor, positive]);
+            let pair = staging.rows([self.input.anchor.row(row), self.input.positive.row(row)]);
             I::call(Several {
                 pass: self,
                 row,
@@ -69,6 +71,15 @@ pub(super) struct Far<R> {
 }
 
 impl<A: Scalar> Pass<'_, '_, A> {
+    /// A row of one negative, as it lies.
+    #[inline(always)]
+    fn triplet(&self, row: usize) -> [ArrayView1<'_, A>; 3] {
+        let TripletMarginInput {
+            anchor, positive, ..
+        } = &self.input;
+        [anchor.row(row), positive.row(row), self.negative(row, 0)]
+    }
+
     /// A row of one negative.
     #[inline(always)]
     fn one<I: Isa>(
@@ -77,12 +88,14 @@ impl<A: Scalar> Pass<'_, '_, A> {
         triplet: [&[A]; 3],
         out: Option<Out<'_, Views<'_, A>>>,
         scratch: &mut Scratch,
+        begun: &mut Begun,
     ) -> Outcome {
         let [anchor, positive, negative] = triplet;
         let two = self
             .loss
             .distance
-            .measure_two::<I>(anchor, positive, negative);
+            .measure_two::<I>(begun, anchor, positive, negative);
+        begun.clear();
         let [(near, slope), far] = two.measured;
         let mut outcome = Outcome::new(0.0, [0.0, near, 0.0, 0.0]);
         let scale = out.as_ref().map_or(0.0, |out| out.scale);
@@ -104,7 +117,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
                     scratch,
                 });
             } else {
-                self.write_one::<I>(triplet, near, far, two.differences, out);
+                self.write_one::<I>(triplet, near, far, two.differences, out, begun);
             }
         }
         outcome
@@ -160,7 +173,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
         }
     }
 
-    /// One negative: the three rows at the same time.
+    /// One negative: the three rows at the same time. Meanwhile begins the squares of the rows that come next.
     #[inline(always)]
     fn write_one<I: Isa>(
         &self,
@@ -169,6 +182,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
         far: Far<A::Real>,
         differences: Option<[f64; 3]>,
         out: Out<'_, Views<'_, A>>,
+        begun: &mut Begun,
     ) {
         let (to_anchor, to_positive, to_negatives) = out.views;
         let mut rows = [
@@ -180,12 +194,18 @@ impl<A: Scalar> Pass<'_, '_, A> {
         ];
         let stores = out.stores;
         if let [Some(anchor), Some(positive), Some(negative)] = triplet.map(A::singles) {
+            // Other distances take no sums of squares.
+            let coming = out.coming.and_then(|row| match differences {
+                Some(_) => singles(self.triplet(row)),
+                None => None,
+            });
+            let next = (coming, begun);
             if near.pull == 0.0 && far.factor == 0.0 {
-                return write_singles::<A, I, 0, 3>(&mut rows, [], stores, &mut Zeros);
+                return write_ahead::<A, I, 0, 3, 3>(&mut rows, [], stores, Zeros, next);
             }
-            if let Some(mut gradient) = singles::<A, I>(near, far, differences) {
+            if let Some(gradient) = single_differences::<A, I>(near, far, differences) {
                 let triplet = [anchor, positive, negative];
-                return write_singles::<A, I, 3, 3>(&mut rows, triplet, stores, &mut gradient);
+                return write_ahead::<A, I, 3, 3, 3>(&mut rows, triplet, stores, gradient, next);
             }
         }
         I::call(WriteOne {
@@ -200,7 +220,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
 
 /// The gradients of a triplet in the precision of `f32` rows, where that is possible.
 #[inline(always)]
-fn singles<A: Scalar, I: Isa>(
+fn single_differences<A: Scalar, I: Isa>(
     near: Near<A::Real>,
     far: Far<A::Real>,
     differences: Option<[f64; 3]>,

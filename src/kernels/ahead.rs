@@ -1,0 +1,154 @@
+//! Sums that are begun before their row's turn, while the gradient of the row before is written.
+//!
+//! A pass that reads a row and then writes its gradient uses the memory by turns, and neither the reads nor the writes keep it busy. With the sums of the
+//! next row taken between the stores, and rows after it asked for, both go on at the same time: with AVX-512 and two threads, a large batch takes about as long
+//! as a copy of its bytes past the caches (`benches/peers/run --only forward_backward/65536x768`).
+
+use super::Aligned;
+use crate::simd::{Isa, LANES, prefetch};
+use crate::singles::Singles;
+
+/// Three sums over the first groups of a row, lane by lane.
+pub(crate) struct Begun {
+    /// Of nothing, if there are no groups.
+    pub(super) sums: [Aligned<[f64; LANES]>; 3],
+    pub(super) groups: usize,
+}
+
+impl Begun {
+    pub(crate) const NOTHING: Self = Self {
+        sums: [Aligned([0.0; LANES]); 3],
+        groups: 0,
+    };
+
+    #[inline(always)]
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.groups == 0
+    }
+
+    /// Forgets them, because their row had its turn.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
+        self.groups = 0;
+    }
+}
+
+/// What comes after a row, as far as it is to be prepared for.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Coming<T> {
+    /// What comes next, whose sums are to begin.
+    pub(crate) next: Option<T>,
+    /// What comes some rows later, and is to be nearer by then.
+    pub(crate) later: Option<T>,
+}
+
+impl<T> Coming<T> {
+    #[inline(always)]
+    pub(crate) fn and_then<U>(self, f: impl Fn(T) -> Option<U>) -> Coming<U> {
+        Coming {
+            next: self.next.and_then(&f),
+            later: self.later.and_then(&f),
+        }
+    }
+}
+
+/// The rows that come, M of `f32` at a time, and what is begun of the sums of the next.
+pub(crate) struct Ahead<'r, I: Isa, const M: usize> {
+    /// Of no groups, if nothing comes next that is to be begun.
+    next: [&'r [[f32; LANES]]; M],
+    /// As many groups.
+    later: [&'r [[f32; LANES]]; M],
+    sums: [I::Wide; 3],
+    groups: usize,
+}
+
+impl<'r, I: Isa, const M: usize> Ahead<'r, I, M> {
+    #[inline(always)]
+    pub(crate) fn new(coming: Coming<[&'r [f32]; M]>) -> Self {
+        let next = coming.next.unwrap_or([&[]; M]);
+        let later = coming.later.unwrap_or(next);
+        let rows = next.iter().chain(&later);
+        let count = rows.map(|row| row.len()).min().unwrap_or(0) / LANES;
+        Self {
+            next: groups(next, count),
+            later: groups(later, count),
+            sums: [I::splat(0.0); 3],
+            groups: 0,
+        }
+    }
+
+    /// Leaves the sums to the turn of their row.
+    #[inline(always)]
+    pub(crate) fn leave(self, begun: &mut Begun) {
+        for (to, sum) in begun.sums.iter_mut().zip(self.sums) {
+            to.0 = I::to_array(sum);
+        }
+        begun.groups = self.groups;
+    }
+
+    /// The same group of each row, the next that is not in the sums.
+    #[inline(always)]
+    fn group(&mut self) -> Option<[&'r [f32; LANES]; M]> {
+        let mut groups = [&[0.0; LANES]; M];
+        for ((group, next), later) in groups.iter_mut().zip(self.next).zip(self.later) {
+            *group = next.get(self.groups)?;
+            prefetch(later.get(self.groups)?);
+        }
+        self.groups += 1;
+        Some(groups)
+    }
+}
+
+/// The first groups of some rows.
+#[inline(always)]
+fn groups<const M: usize>(rows: [&[f32]; M], count: usize) -> [&[[f32; LANES]]; M] {
+    let mut groups: [&[[f32; LANES]]; M] = [&[]; M];
+    for (groups, row) in groups.iter_mut().zip(rows) {
+        *groups = &row.as_chunks().0[..count];
+    }
+    groups
+}
+
+/// Sums that can be carried on by a group.
+pub(crate) trait Advance {
+    /// Takes the next sixteen columns, if there are as many.
+    fn advance(&mut self);
+}
+
+/// The sums of [`moments`](super::moments).
+impl<I: Isa> Advance for Ahead<'_, I, 2> {
+    #[inline(always)]
+    fn advance(&mut self) {
+        if let Some([x, y]) = self.group() {
+            I::add_moments(self.sums.each_mut(), x, y);
+        }
+    }
+}
+
+/// The sums of [`square_distances`](super::square_distances), with the product.
+impl<I: Isa> Advance for Ahead<'_, I, 3> {
+    #[inline(always)]
+    fn advance(&mut self) {
+        if let Some(rows) = self.group() {
+            I::add_difference_moments(self.sums.each_mut(), rows, true);
+        }
+    }
+}
+
+/// Gradients that are computed while sums go on: a group of these for every sixteen columns.
+pub(crate) struct Meanwhile<V, S> {
+    pub(crate) values: V,
+    pub(crate) sums: S,
+}
+
+impl<I: Isa, V, S, const M: usize, const N: usize> Singles<I, M, N> for Meanwhile<V, S>
+where
+    V: Singles<I, M, N>,
+    S: Advance,
+{
+    #[inline(always)]
+    fn at(&mut self, others: [I::Single; M]) -> [I::Single; N] {
+        self.sums.advance();
+        self.values.at(others)
+    }
+}
