@@ -4,7 +4,7 @@ use ndarray::{ArrayView1, ArrayViewMut1};
 
 use crate::blocks::{Split, Threads, map_merge};
 use crate::error::Error;
-use crate::kernels::Coming;
+use crate::kernels::{Coming, LATER};
 use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
 use crate::scalar::Scalar;
 use crate::simd::{self, Isa, Kernel, dispatch};
@@ -236,8 +236,6 @@ impl<A, G, L> Block<'_, '_, A, G, L> {
     /// What comes after a row of the block, where the rows come from memory.
     #[inline(always)]
     fn coming(&self, row: usize) -> Coming<usize> {
-        /// How many rows later a row is that is asked for. From three to six are equally good; the next alone is too late.
-        const LATER: usize = 4;
         if self.stores != Stores::Streamed {
             return Coming::default();
         }

@@ -3,11 +3,11 @@
 use ndarray::ArrayViewMut1;
 
 use super::settle::OnTop;
-use crate::kernels::Groups;
+use crate::kernels::{Begun, Coming, Groups};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 use crate::similarity::{Pair, PairSlope};
-use crate::singles::write_singles;
+use crate::singles::write_ahead;
 use crate::store::{Columns, Stores, WideRow, visit, write_row};
 
 /// Writes the gradient of an own negative, and adds up that of its query.
@@ -26,6 +26,9 @@ pub(super) struct OwnNegative<'r, 'v, A: Scalar> {
     pub(super) to: Option<(ArrayViewMut1<'v, A>, Option<f64>)>,
     pub(super) before: &'r [A],
     pub(super) stores: Stores,
+    /// The next query and its negative in the same place, and what is begun of their moments meanwhile.
+    pub(super) coming: Coming<[&'r [f32]; 2]>,
+    pub(super) begun: &'r mut Begun,
 }
 
 impl<A: Scalar> Kernel for OwnNegative<'_, '_, A> {
@@ -65,7 +68,7 @@ impl<A: Scalar> OwnNegative<'_, '_, A> {
             return false;
         };
         let added = matches!(self.to, Some((_, Some(_))));
-        let Some([_, mut slope]) = cosine.singles::<I>(self.factor).filter(|_| !added) else {
+        let Some([_, slope]) = cosine.singles::<I>(self.factor).filter(|_| !added) else {
             return false;
         };
         let [of_negative, of_query] = cosine.terms(self.factor);
@@ -74,7 +77,8 @@ impl<A: Scalar> OwnNegative<'_, '_, A> {
             .add_all::<I>(Multiple::<A, I>::new(of_negative, self.negative));
         if let Some((view, _)) = self.to.take() {
             let others = [negative, row];
-            write_singles::<A, I, 2, 1>(&mut [Some(view)], others, self.stores, &mut slope);
+            let next = (self.coming, &mut *self.begun);
+            write_ahead::<A, I, 2, 1, 2>(&mut [Some(view)], others, self.stores, slope, next);
         }
         true
     }

@@ -10,11 +10,11 @@ use super::pairs::PairRows;
 use super::positives::Askers;
 use super::query::Query;
 use super::softmax::Partition;
-use crate::kernels::{Groups, dot};
+use crate::kernels::{Begun, Coming, Groups, LATER, dot};
 use crate::scalar::Scalar;
-use crate::simd::{Isa, Kernel, prefetch, publish};
-use crate::similarity::Pair;
-use crate::staging::contiguous;
+use crate::simd::{Isa, Kernel, publish};
+use crate::similarity::{Pair, begun_cosine};
+use crate::staging::{contiguous, singles};
 use crate::store::{Columns, Stores, WideRow, write_row};
 
 /// Settles some queries.
@@ -42,9 +42,12 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, '_, '_, '_, A> {
             spare: Vec::new(),
             before: Vec::new(),
             stores: Stores::for_bytes(own_bytes),
+            begun: Vec::new(),
         };
         let mut query_spare = Vec::new();
-        for local in 0..self.queries.len() {
+        let count = self.queries.len();
+        for local in 0..count {
+            let next = (local + 1 < count).then_some(self.first + local + 1);
             let (i, query) = (self.first + local, &mut self.queries[local]);
             let row = contiguous(listed.input.queries.row(i), &mut query_spare);
             if let Some(own) = &listed.own {
@@ -58,7 +61,8 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, '_, '_, '_, A> {
             pass.sum.clear();
             if let Some(own) = &listed.own {
                 let to = self.views.1.as_mut();
-                pass.differentiate::<I>(listed, own, i, row, query, to, self.unfinished.negatives);
+                let unfinished = self.unfinished.negatives;
+                pass.differentiate::<I>(listed, own, (i, next), row, query, to, unfinished);
             }
             let Some(views) = &mut self.views.0 else {
                 continue;
@@ -114,6 +118,8 @@ struct Pass<A: Scalar> {
     spare: Vec<A>,
     before: Vec<A>,
     stores: Stores,
+    /// What is begun of the moments of the next query with each of its negatives.
+    begun: Vec<Begun>,
 }
 
 impl<A: Scalar> Pass<A> {
@@ -129,11 +135,15 @@ impl<A: Scalar> Pass<A> {
     ) {
         let square = dot::<A, I>(row, row);
         self.pairs.clear();
-        for at in own.of(i) {
+        for (index, at) in own.of(i).enumerate() {
             let negative = contiguous(row_of(own.rows, at), &mut self.spare);
-            let pair = listed
-                .similarity
-                .measure_from::<A, I>(square, row, negative);
+            let begun = self.begun.get(index).filter(|begun| !begun.is_nothing());
+            let pair = match begun {
+                Some(begun) => Pair::Cosine(begun_cosine::<A, I>(begun, row, negative, 0.0)),
+                None => listed
+                    .similarity
+                    .measure_from::<A, I>(square, row, negative),
+            };
             let u = listed.over_temperature(pair.similarity());
             let score = listed.own_score::<I>(i, own.place(at), query, u);
             if score.z == f64::NEG_INFINITY {
@@ -148,6 +158,29 @@ impl<A: Scalar> Pass<A> {
             }
             self.pairs.push((pair, score.z));
         }
+        self.begun.clear();
+    }
+
+    /// What comes after row `at`, the negative `index` of a query: that of the next query, and one some rows after it.
+    #[inline(always)]
+    fn coming<'r>(
+        &self,
+        listed: &'r Listed<'_, A>,
+        own: &'r Own<'_, A>,
+        next: Option<usize>,
+        index: usize,
+    ) -> Coming<[&'r [f32]; 2]> {
+        let Some(query) = next.filter(|_| self.stores == Stores::Streamed) else {
+            return Coming::default();
+        };
+        let negatives = own.of(query);
+        let next = negatives.start + index;
+        let rows = |at| singles([row_of(listed.input.queries, query), row_of(own.rows, at)]);
+        let coming = Coming {
+            next: (next < negatives.end).then_some(next),
+            later: (next + LATER < own.rows.nrows()).then_some(next + LATER),
+        };
+        coming.and_then(rows)
     }
 
     /// Writes the gradients of the own negatives of a query, and adds up that of the query.
@@ -160,7 +193,7 @@ impl<A: Scalar> Pass<A> {
         &mut self,
         listed: &Listed<'_, A>,
         own: &Own<'_, A>,
-        i: usize,
+        (i, next): (usize, Option<usize>),
         row: &[A],
         query: &Query,
         mut to: Option<&mut OwnRows<'_, '_, A>>,
@@ -170,14 +203,9 @@ impl<A: Scalar> Pass<A> {
         let weight = listed.weight(i) * listed.per_temperature;
         self.wide.set(row);
         let mut along = 0.0;
-        let count = self.pairs.len();
-        for (&(pair, z), at) in self.pairs.iter().zip(own.of(i)) {
-            if self.stores == Stores::Streamed && at + count < own.rows.nrows() {
-                // The next query's, while the gradients go out.
-                if let Some(next) = row_of(own.rows, at + count).to_slice() {
-                    prefetch(next);
-                }
-            }
+        for ((index, &(pair, z)), at) in self.pairs.iter().enumerate().zip(own.of(i)) {
+            let coming = self.coming(listed, own, next, index);
+            self.begun.push(Begun::NOTHING);
             let share = if z == f64::NEG_INFINITY {
                 0.0
             } else {
@@ -206,6 +234,8 @@ impl<A: Scalar> Pass<A> {
                 to,
                 before: &self.before,
                 stores: self.stores,
+                coming,
+                begun: &mut self.begun[index],
             });
         }
         if along != 0.0 {

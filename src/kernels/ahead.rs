@@ -1,8 +1,8 @@
 //! Sums that are begun before their row's turn, while the gradient of the row before is written.
 //!
 //! A pass that reads a row and then writes its gradient uses the memory by turns, and neither the reads nor the writes keep it busy. With the sums of the
-//! next row taken between the stores, and rows after it asked for, both go on at the same time: with AVX-512 and two threads, a large batch takes about as long
-//! as a copy of its bytes past the caches (`benches/peers/run --only forward_backward/65536x768`).
+//! next row taken between the stores, and rows after it asked for, both go on at the same time (`benches/peers/run --only forward_backward/65536x768`, beside
+//! the streamed copy).
 
 use super::Aligned;
 use crate::simd::{Isa, LANES, prefetch};
@@ -32,6 +32,9 @@ impl Begun {
         self.groups = 0;
     }
 }
+
+/// How many rows later a row is that is asked for. From three to six are equally good; the next alone is too late.
+pub(crate) const LATER: usize = 4;
 
 /// What comes after a row, as far as it is to be prepared for.
 #[derive(Clone, Copy, Default)]

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use contrastive::{
     CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss,
-    CosineEmbeddingOwnedGradient, CosineSimilarityLoss, Loss, OwnedGradient, PairInput, PairLabel,
-    Reduction, Scalar, TripletMarginInput, TripletMarginLoss, Want, Workspace,
+    CosineEmbeddingOwnedGradient, CosineSimilarityLoss, InfoNceInput, InfoNceLoss, Loss,
+    OwnedGradient, PairInput, PairLabel, Reduction, Scalar, TripletMarginInput, TripletMarginLoss,
+    Want, Workspace,
 };
-use ndarray::{Array1, Array2, ArrayView1, s};
+use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate, s};
 
 use crate::common::all_bits;
 use crate::common::random::Random;
@@ -150,4 +151,51 @@ fn gradient_views_of_any_place_get_the_same_bits_in_a_large_batch() {
     };
     loss.forward_backward(input, views).expect("a good batch");
     assert_eq!(strided.slice(s![.., ..;2]), plain.x);
+}
+
+/// Own negatives of `f32` past the caches, as many for each query or any number; some of their rows are out of the ordinary.
+#[test]
+fn own_negatives_of_a_large_batch_have_the_bits_of_queries_by_themselves() {
+    let [rows, others, _] = batch::<f32>();
+    let rows = concatenate![Axis(0), rows, others];
+    let loss = InfoNceLoss::new(0.05)
+        .and_then(|loss| loss.with_reduction(Reduction::Sum))
+        .expect("a temperature")
+        .with_in_batch_negatives(false);
+    let offsets: Array1<usize> = (0..=rows.nrows() / 12)
+        .map(|i| 12 * i - [0, 5, 12, 1][i % 4] * usize::from(i > 0))
+        .collect();
+    let count = offsets.len() - 1;
+    let queries = others.slice(s![..count, ..]);
+    let documents = others.slice(s![count..2 * count, ..]);
+    let of = |range: Range<usize>| {
+        let first = offsets[range.start];
+        let negatives = rows.slice(s![first..offsets[range.end], ..]);
+        let offsets = offsets
+            .slice(s![range.start..=range.end])
+            .mapv(|at| at - first);
+        let [queries, documents] =
+            [queries, documents].map(|rows| rows.slice_move(s![range.clone(), ..]));
+        let input =
+            InfoNceInput::new(queries, documents).with_ragged_negatives(negatives, offsets.view());
+        results(&loss, input, range.len())
+    };
+    let all = of(0..count);
+    let negatives = all.1.negatives.as_ref().expect("there are some");
+    assert!(size_of_val(negatives.as_slice().expect("an array of its own")) > 16 << 20);
+    for query in (0..40)
+        .chain((40..count).step_by(7))
+        .chain(count - 20..count)
+    {
+        let one = of(query..query + 1);
+        let same = |name, all: ArrayView1<'_, f32>, one: ArrayView1<'_, f32>| {
+            assert!(all_bits(all) == all_bits(one), "{name} {query}");
+        };
+        same("loss", all.0.slice(s![query..=query]), one.0.view());
+        same("query", all.1.queries.row(query), one.1.queries.row(0));
+        let found = one.1.negatives.as_ref().expect("there are some");
+        for (at, found) in (offsets[query]..).zip(found.outer_iter()) {
+            same("negative", negatives.slice(s![at, 0, ..]), found.row(0));
+        }
+    }
 }
