@@ -149,8 +149,6 @@ pub(super) struct Engine<'l, 'a, A> {
     pub(super) column_weights: Vec<A>,
     pub(super) reports: bool,
     pub(super) guides: Option<Guides<'a, A>>,
-    /// Candidates in tiles that were left out.
-    pub(super) left_out: AtomicUsize,
 }
 
 impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
@@ -188,7 +186,6 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
             column_weights: vec![A::zero(); m],
             reports: false,
             guides: input.guide.as_ref().map(|guide| Guides::new(guide, guided)),
-            left_out: AtomicUsize::new(0),
             listed: Listed {
                 documents: input.documents,
                 own,
@@ -197,6 +194,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
                 per_temperature: 1.0 / loss.temperature,
                 rules: ListedRules::new(loss),
                 positive_in_tiles: loss.in_batch_negatives,
+                left_out: AtomicUsize::new(0),
                 scale: if loss.averages_directions() {
                     0.5 * scale
                 } else {

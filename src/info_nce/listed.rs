@@ -1,5 +1,7 @@
 //! Candidates that are listed query by query: positives and own negatives. Scored row by row, in `f64`.
 
+use std::sync::atomic::AtomicUsize;
+
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, s};
 
 use super::embeddings::Embeddings;
@@ -40,6 +42,8 @@ pub(super) struct Listed<'a, A> {
     pub(super) rules: ListedRules,
     /// Whether the gradient of positives is left to the tiles.
     pub(super) positive_in_tiles: bool,
+    /// Candidates that were left out, in tiles as well.
+    pub(super) left_out: AtomicUsize,
     /// What the losses are multiplied with besides their weights.
     pub(super) scale: f64,
 }

@@ -20,8 +20,6 @@ pub(super) struct Query {
     /// What tells false negatives: the id, and the score u or the guide's cosine above which a candidate is left out.
     pub(super) id: u64,
     pub(super) ceiling: f64,
-    /// Own negatives that were left out.
-    pub(super) left_out: usize,
     /// Candidates that score above the positive; counted for a report only.
     pub(super) above: f64,
     pub(super) settled: Settled,
@@ -43,7 +41,6 @@ impl Query {
         sigmoids: Sigmoids::ZERO,
         id: 0,
         ceiling: f64::INFINITY,
-        left_out: 0,
         above: 0.0,
         settled: Settled::ZERO,
         tilt: 0.0,

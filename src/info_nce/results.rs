@@ -71,7 +71,6 @@ impl<A: Scalar> Engine<'_, '_, A> {
         let ranked = || self.queries.iter().filter(|query| query.has_positive);
         let n = ranked().count() as f64;
         let mean = |of: fn(&Query) -> f64| ranked().map(of).sum::<f64>() / n;
-        let out = self.queries.iter().map(|query| query.left_out);
         let active = losses.iter().zip(&self.queries);
         let active = active.filter(|&(&loss, query)| query.has_positive && loss != 0.0);
         let sum = |of: fn(&Query) -> f64| ranked().map(of).sum::<f64>();
@@ -83,7 +82,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
             positive_probability: mean(|query| 1.0 - query.settled.others),
             positive_similarity: mean(|query| query.positive.u) / self.listed.per_temperature,
             negative_similarity: negatives / self.listed.per_temperature,
-            left_out: self.left_out.load(Ordering::Relaxed) + out.sum::<usize>(),
+            left_out: self.listed.left_out.load(Ordering::Relaxed),
             without_positive: self.queries.len() - ranked().count(),
         }
     }

@@ -96,7 +96,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
                     let guide = Packed::panels(guide, guide_dim).skip_panels(panel);
                     let left_out = self.rule_tile(block, rules, lanes, chunk, guide, tile, max);
                     if count_left_out == Count::Yes {
-                        self.left_out.fetch_add(left_out, Ordering::Relaxed);
+                        self.listed.left_out.fetch_add(left_out, Ordering::Relaxed);
                     }
                 }
             });

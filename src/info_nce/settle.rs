@@ -1,5 +1,7 @@
 //! The softmax of each query, once its own negatives are in, and the gradient of what is listed.
 
+use std::sync::atomic::Ordering;
+
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
 use super::embeddings::Embeddings;
@@ -147,7 +149,7 @@ impl<A: Scalar> Pass<A> {
             let u = listed.over_temperature(pair.similarity());
             let score = listed.own_score::<I>(i, own.place(at), query, u);
             if score.z == f64::NEG_INFINITY {
-                query.left_out += 1;
+                listed.left_out.fetch_add(1, Ordering::Relaxed);
             } else {
                 match listed.rules.bias {
                     Some(bias) => query.sigmoids.add(score, bias),
