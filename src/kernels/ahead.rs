@@ -1,12 +1,11 @@
 //! Sums that are begun before their row's turn, while the gradient of the row before is written.
 //!
 //! A pass that reads a row and then writes its gradient uses the memory by turns, and neither the reads nor the writes keep it busy. With the sums of the
-//! next row taken between the stores, and rows after it asked for, both go on at the same time (`benches/peers/run --only forward_backward/65536x768`, beside
-//! the streamed copy).
+//! next row taken between the stores ([`write_ahead`](crate::singles::write_ahead)), and rows after it asked for, both go on at the same time
+//! (`benches/peers/run --only forward_backward/65536x768`, beside the streamed copy).
 
 use super::Aligned;
 use crate::simd::{Isa, LANES, prefetch};
-use crate::singles::Singles;
 
 /// Three sums over the first groups of a row, lane by lane.
 pub(crate) struct Begun {
@@ -33,7 +32,7 @@ impl Begun {
     }
 }
 
-/// How many rows later a row is that is asked for. From three to six are equally good; the next alone is too late.
+/// How many rows later a row is that is asked for. Two to six are equally good.
 pub(crate) const LATER: usize = 4;
 
 /// What comes after a row, as far as it is to be prepared for.
@@ -135,23 +134,5 @@ impl<I: Isa> Advance for Ahead<'_, I, 3> {
         if let Some(rows) = self.group() {
             I::add_difference_moments(self.sums.each_mut(), rows, true);
         }
-    }
-}
-
-/// Gradients that are computed while sums go on: a group of these for every sixteen columns.
-pub(crate) struct Meanwhile<V, S> {
-    pub(crate) values: V,
-    pub(crate) sums: S,
-}
-
-impl<I: Isa, V, S, const M: usize, const N: usize> Singles<I, M, N> for Meanwhile<V, S>
-where
-    V: Singles<I, M, N>,
-    S: Advance,
-{
-    #[inline(always)]
-    fn at(&mut self, others: [I::Single; M]) -> [I::Single; N] {
-        self.sums.advance();
-        self.values.at(others)
     }
 }

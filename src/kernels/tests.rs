@@ -100,6 +100,56 @@ fn square_distances_agree_with_naive_sums_at_every_length() {
     check_square_distances::<f64>();
 }
 
+/// The bits of the moments of two rows and of the distances of three, where sums of so many groups were begun before.
+struct CarriedOn<'a>([&'a [f32]; 3], usize);
+impl Kernel for CarriedOn<'_> {
+    type Output = [u64; 6];
+    #[inline(always)]
+    fn run<I: Isa>(self) -> [u64; 6] {
+        let Self([x, y, z], groups) = self;
+        let (mut pair, mut triplet) = (Begun::NOTHING, Begun::NOTHING);
+        let mut ahead = Ahead::<I, 2>::new(Coming {
+            next: Some([x, y]),
+            later: None,
+        });
+        for _ in 0..groups {
+            ahead.advance();
+        }
+        ahead.leave(&mut pair);
+        let mut ahead = Ahead::<I, 3>::new(Coming {
+            next: Some([x, y, z]),
+            later: Some([z, y, x]),
+        });
+        for _ in 0..groups {
+            ahead.advance();
+        }
+        ahead.leave(&mut triplet);
+        let Moments { xx, xy, yy } = begun_moments::<f32, I>(&pair, x, y);
+        let [to_y, to_z, product] = square_distances::<f32, I>(&triplet, [x, y, z], true);
+        [xx, xy, yy, to_y, to_z, product].map(f64::to_bits)
+    }
+}
+
+#[test]
+fn begun_sums_carried_on_have_the_bits_of_sums_taken_at_once() {
+    let row = |step: f64| -> Vec<f32> {
+        let numbers = (0..3 * LANES + 5).map(|i| (i as f64 * step).sin() as f32);
+        numbers.collect()
+    };
+    let rows = [row(0.7), row(0.3), row(0.9)];
+    for level in available() {
+        for length in 0..=rows[0].len() {
+            let rows = rows.each_ref().map(|row| &row[..length]);
+            let at_once = dispatch_at(level, CarriedOn(rows, 0));
+            // More than there are, too: those are not there to be begun.
+            for groups in 1..=5 {
+                let carried_on = dispatch_at(level, CarriedOn(rows, groups));
+                assert_eq!(carried_on, at_once, "{level:?}, {length}, {groups}");
+            }
+        }
+    }
+}
+
 #[test]
 fn compensated_moments_keep_digits_that_a_plain_sum_loses() {
     let x = [1.0, 1e16, 1.0, -1e16];

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayViewMut1;
 
-use crate::kernels::{Advance, Ahead, Begun, Coming, Meanwhile, padded};
+use crate::kernels::{Advance, Ahead, Begun, Coming, padded};
 use crate::scalar::Scalar;
 use crate::simd::{self, Isa, LANES, Line, Lines};
 use crate::store::Stores;
@@ -66,6 +66,24 @@ pub(crate) fn write_ahead<A: Scalar, I: Isa, const M: usize, const N: usize, con
         return both.sums.leave(begun);
     }
     write_singles::<A, I, M, N>(rows, others, stores, &mut values);
+}
+
+/// Gradients that are computed while sums go on: a group of these for every sixteen columns.
+struct Meanwhile<V, S> {
+    values: V,
+    sums: S,
+}
+
+impl<I: Isa, V, S, const M: usize, const N: usize> Singles<I, M, N> for Meanwhile<V, S>
+where
+    V: Singles<I, M, N>,
+    S: Advance,
+{
+    #[inline(always)]
+    fn at(&mut self, others: [I::Single; M]) -> [I::Single; N] {
+        self.sums.advance();
+        self.values.at(others)
+    }
 }
 
 /// The rows as slices of `f32`. `None` if one is not that, or its columns do not lie side by side.
