@@ -210,7 +210,7 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
                 .weights
                 .map_or(1.0, |weights| weights[self.first + row].wide());
             let scale = self.scale * weight;
-            let coming = self.coming(row);
+            let coming = self.coming::<I>(row);
             let out = self.gradient.as_mut().map(|views| Out {
                 views,
                 row,
@@ -235,8 +235,8 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
 impl<A, G, L> Block<'_, '_, A, G, L> {
     /// What comes after a row of the block, where the rows come from memory.
     #[inline(always)]
-    fn coming(&self, row: usize) -> Coming<usize> {
-        if self.stores != Stores::Streamed {
+    fn coming<I: Isa>(&self, row: usize) -> Coming<usize> {
+        if !self.stores.look_ahead::<I>() {
             return Coming::default();
         }
         let [next, later] = [1, LATER].map(|rows| self.first + row + rows);

@@ -165,14 +165,14 @@ impl<A: Scalar> Pass<A> {
 
     /// What comes after row `at`, the negative `index` of a query: that of the next query, and one some rows after it.
     #[inline(always)]
-    fn coming<'r>(
+    fn coming<'r, I: Isa>(
         &self,
         listed: &'r Listed<'_, A>,
         own: &'r Own<'_, A>,
         next: Option<usize>,
         index: usize,
     ) -> Coming<[&'r [f32]; 2]> {
-        let Some(query) = next.filter(|_| self.stores == Stores::Streamed) else {
+        let Some(query) = next.filter(|_| self.stores.look_ahead::<I>()) else {
             return Coming::default();
         };
         let negatives = own.of(query);
@@ -206,7 +206,7 @@ impl<A: Scalar> Pass<A> {
         self.wide.set(row);
         let mut along = 0.0;
         for ((index, &(pair, z)), at) in self.pairs.iter().enumerate().zip(own.of(i)) {
-            let coming = self.coming(listed, own, next, index);
+            let coming = self.coming::<I>(listed, own, next, index);
             self.begun.push(Begun::NOTHING);
             let share = if z == f64::NEG_INFINITY {
                 0.0

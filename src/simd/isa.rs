@@ -15,6 +15,8 @@ pub(crate) const LANES: usize = 16;
 pub trait Isa: 'static {
     /// Whether a fused multiply-add is one instruction here and not a library call.
     const FMA: bool;
+    /// Whether a store fills a cache line.
+    const WHOLE_LINES: bool;
     /// Sixteen `f64`.
     type Wide: Copy + 'static;
     /// Sixteen `f32`: for what loses nothing in the precision of the rows.

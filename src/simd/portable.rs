@@ -9,6 +9,7 @@ pub(crate) struct Portable;
 
 impl Isa for Portable {
     const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+    const WHOLE_LINES: bool = false;
     type Wide = [f64; LANES];
     type Single = [f32; LANES];
 

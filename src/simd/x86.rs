@@ -33,6 +33,7 @@ macro_rules! registers {
 
         impl Isa for $name {
             const FMA: bool = true;
+            const WHOLE_LINES: bool = size_of::<$single>() == LINE;
             type Wide = [$register; $count];
             type Single = [$single; $count / 2];
 

@@ -56,7 +56,7 @@ pub(crate) fn write_ahead<A: Scalar, I: Isa, const M: usize, const N: usize, con
     for<'r> Ahead<'r, I, C>: Advance,
 {
     // Where nothing comes, sums that are not wanted would take their registers all the same.
-    if stores == Stores::Streamed
+    if stores.look_ahead::<I>()
         && coming.next.is_some()
         && let Some(targets) = contiguous(rows).filter(lie_alike)
     {
