@@ -89,11 +89,11 @@ pub(super) fn write<A: Scalar, I: Isa>(
 ) {
     if let [Some(x), Some(y)] = pair.map(A::singles) {
         if factor == 0.0 {
-            return write_ahead::<A, I, 0, 2, 2>(&mut rows, [], stores, Zeros, next);
+            return write_ahead::<A, I, 0, 2, 2>(&mut rows, [], stores, &Zeros, next);
         }
         if let Some(slopes) = cosine.singles::<I>(factor) {
             let gradient = SinglePair(slopes);
-            return write_ahead::<A, I, 2, 2, 2>(&mut rows, [x, y], stores, gradient, next);
+            return write_ahead::<A, I, 2, 2, 2>(&mut rows, [x, y], stores, &gradient, next);
         }
     }
     I::call(WriteWide {
@@ -110,7 +110,7 @@ struct SinglePair<I: Isa>([SingleSlope<I>; 2]);
 
 impl<I: Isa> Singles<I, 2, 2> for SinglePair<I> {
     #[inline(always)]
-    fn at(&mut self, [x, y]: [I::Single; 2]) -> [I::Single; 2] {
+    fn at(&self, [x, y]: [I::Single; 2]) -> [I::Single; 2] {
         let [first, second] = &self.0;
         [first.at(x, y), second.at(y, x)]
     }

@@ -102,12 +102,12 @@ impl<A: Scalar> FinishRows<'_, '_, '_, A> {
             for ((to, &g), &x) in row.iter_mut().zip(gradient).zip(x) {
                 *to = A::narrow(to.wide() + outer * (g.wide() - along * x.wide()));
             }
-        } else if let ([Some(x), Some(g)], Some(mut slope)) = (
+        } else if let ([Some(x), Some(g)], Some(slope)) = (
             [x, gradient].map(A::singles),
             SingleSlope::ordinary(along, outer),
         ) {
             // The sums have roundings of their own, which are larger.
-            write_singles::<A, I, 2, 1>(&mut [Some(row)], [x, g], Stores::Cached, &mut slope);
+            write_singles::<A, I, 2, 1>(&mut [Some(row)], [x, g], Stores::Cached, &slope);
         } else {
             let projected = Projected::<A, I> {
                 gradient: Groups::new(gradient),

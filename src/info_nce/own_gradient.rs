@@ -78,7 +78,7 @@ impl<A: Scalar> OwnNegative<'_, '_, A> {
         if let Some((view, _)) = self.to.take() {
             let others = [negative, row];
             let next = (self.coming, &mut *self.begun);
-            write_ahead::<A, I, 2, 1, 2>(&mut [Some(view)], others, self.stores, slope, next);
+            write_ahead::<A, I, 2, 1, 2>(&mut [Some(view)], others, self.stores, &slope, next);
         }
         true
     }

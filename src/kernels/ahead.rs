@@ -117,6 +117,12 @@ pub(crate) trait Advance {
     fn advance(&mut self);
 }
 
+/// None.
+impl Advance for () {
+    #[inline(always)]
+    fn advance(&mut self) {}
+}
+
 /// The sums of [`moments`](super::moments).
 impl<I: Isa> Advance for Ahead<'_, I, 2> {
     #[inline(always)]

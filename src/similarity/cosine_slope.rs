@@ -119,7 +119,7 @@ impl<I: Isa> SingleSlope<I> {
 
 impl<I: Isa> Singles<I, 2, 1> for SingleSlope<I> {
     #[inline(always)]
-    fn at(&mut self, [x, y]: [I::Single; 2]) -> [I::Single; 1] {
+    fn at(&self, [x, y]: [I::Single; 2]) -> [I::Single; 1] {
         [SingleSlope::at(self, x, y)]
     }
 }

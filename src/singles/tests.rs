@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2, s};
 struct Sums<I: Isa>([I::Single; 2]);
 
 impl<I: Isa> Singles<I, 2, 2> for Sums<I> {
-    fn at(&mut self, [x, y]: [I::Single; 2]) -> [I::Single; 2] {
+    fn at(&self, [x, y]: [I::Single; 2]) -> [I::Single; 2] {
         let [two, three] = self.0;
         [I::single_fused(y, two, x), I::single_mul(x, three)]
     }
@@ -23,7 +23,7 @@ impl Kernel for Write<'_> {
     #[inline(always)]
     fn run<I: Isa>(mut self) {
         let mut sums = Sums::<I>([I::single(2.0), I::single(3.0)]);
-        write_singles::<f32, I, 2, 2>(&mut self.rows, self.from, self.stores, &mut sums);
+        write_singles::<f32, I, 2, 2>(&mut self.rows, self.from, self.stores, &sums);
     }
 }
 

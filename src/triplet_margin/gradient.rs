@@ -109,7 +109,7 @@ impl<I: Isa> SingleDifferences<I> {
 
 impl<I: Isa> Singles<I, 3, 3> for SingleDifferences<I> {
     #[inline(always)]
-    fn at(&mut self, [anchor, positive, negative]: [I::Single; 3]) -> [I::Single; 3] {
+    fn at(&self, [anchor, positive, negative]: [I::Single; 3]) -> [I::Single; 3] {
         let near = I::single_sub(anchor, positive);
         let far = I::single_sub(anchor, negative);
         let further = I::single_mul(far, self.push);

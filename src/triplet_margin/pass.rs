@@ -201,11 +201,11 @@ impl<A: Scalar> Pass<'_, '_, A> {
             });
             let next = (coming, begun);
             if near.pull == 0.0 && far.factor == 0.0 {
-                return write_ahead::<A, I, 0, 3, 3>(&mut rows, [], stores, Zeros, next);
+                return write_ahead::<A, I, 0, 3, 3>(&mut rows, [], stores, &Zeros, next);
             }
             if let Some(gradient) = single_differences::<A, I>(near, far, differences) {
                 let triplet = [anchor, positive, negative];
-                return write_ahead::<A, I, 3, 3, 3>(&mut rows, triplet, stores, gradient, next);
+                return write_ahead::<A, I, 3, 3, 3>(&mut rows, triplet, stores, &gradient, next);
             }
         }
         I::call(WriteOne {
