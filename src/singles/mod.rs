@@ -1,11 +1,14 @@
 //! Gradient rows of `f32` that are computed in `f32`: for what loses no digits by it, at half of the arithmetic.
 
+mod whole;
+
 use ndarray::ArrayViewMut1;
 
 use crate::kernels::{Advance, Ahead, Begun, Coming, padded};
 use crate::scalar::Scalar;
 use crate::simd::{self, Isa, LANES, Line, Lines, prefetch};
 use crate::store::Stores;
+use whole::{Order, Stored, Streamed, joined, write};
 
 /// N rows of `f32` as a function of M others, column by column.
 ///
@@ -92,18 +95,6 @@ fn lie_alike<const N: usize>(rows: &[Option<&mut [f32]>; N]) -> bool {
     places.all(|place| Some(place) == first)
 }
 
-/// What is stored of some columns where others are already: their sum, or what comes.
-#[inline(always)]
-fn joined<I: Isa>(added: bool, there: &[f32; LANES], comes: I::Single) -> I::Single {
-    if added {
-        // From −0, which leaves the sign of a zero right: −0 + 0 is 0.
-        let negated = I::single_sub(I::single(-0.0), comes);
-        I::single_sub(I::load(there), negated)
-    } else {
-        comes
-    }
-}
-
 /// Writes rows of any layout.
 #[inline(always)]
 fn scatter<A: Scalar, I: Isa, const M: usize, const N: usize>(
@@ -151,15 +142,6 @@ fn groups<const M: usize>(rows: [&[f32]; M], from: usize, count: usize) -> [&[[f
 }
 
 #[inline(always)]
-fn load<I: Isa, const M: usize>(groups: [&[[f32; LANES]]; M], group: usize) -> [I::Single; M] {
-    let mut columns = [I::single(0.0); M];
-    for (columns, groups) in columns.iter_mut().zip(groups) {
-        *columns = I::load(&groups[group]);
-    }
-    columns
-}
-
-#[inline(always)]
 fn store<I: Isa, const M: usize, const N: usize>(
     rows: [Option<&mut [f32]>; N],
     others: [&[f32]; M],
@@ -169,25 +151,23 @@ fn store<I: Isa, const M: usize, const N: usize>(
     let len = rows.iter().flatten().map(|row| row.len()).max();
     let len = len.unwrap_or(0);
     let count = len / LANES;
-    let mut parts = [const { None }; N];
-    for (part, row) in parts.iter_mut().zip(rows) {
-        *part = row.map(|row| row.as_chunks_mut::<LANES>());
-    }
-    let wholes = groups(others, 0, count);
-    for group in 0..count {
-        for (part, value) in parts.iter_mut().zip(values.at(load::<I, M>(wholes, group))) {
-            if let Some((whole, _)) = part {
-                let whole = &mut whole[group];
-                I::store(joined::<I>(added, whole, value), whole);
-            }
+    let (mut wholes, mut rests) = ([const { None }; N], [const { None }; N]);
+    for ((whole, rest), row) in wholes.iter_mut().zip(&mut rests).zip(rows) {
+        if let Some((groups, columns)) = row.map(|row| row.as_chunks_mut()) {
+            (*whole, *rest) = (Some(groups), Some(columns));
         }
     }
+    let from = groups(others, 0, count);
+    // What the gradients of a pair are computed with does not fit the registers of AVX2 for both at a time.
+    let together = I::WHOLE_LINES || N > 2;
+    let order = Order::new(count, false);
+    let put = Stored { added };
+    write::<I, _, M, N>(wholes, order, from, values, &put, together, &mut ());
     if len > count * LANES {
         let values = values.at(some::<I, M>(others, count * LANES));
-        for (part, value) in parts.into_iter().zip(values) {
-            if let Some((_, rest)) = part {
-                let value = joined::<I>(added, &padded(rest), value);
-                store_some::<I>(value, rest);
+        for (rest, value) in rests.into_iter().zip(values) {
+            if let Some(rest) = rest {
+                store_some::<I>(joined::<I>(added, &padded(rest), value), rest);
             }
         }
     }
@@ -244,95 +224,20 @@ fn stream<I: Isa, const M: usize, const N: usize>(
             }
         }
     }
-    let (wholes, order) = (groups(others, head, count), Order::new(count, backwards));
-    let mut lines = [const { None }; N];
-    for (lines, part) in lines.iter_mut().zip(&mut parts) {
-        *lines = part.as_mut().map(|(_, lines, _)| &mut lines[..count]);
+    let (from, order) = (groups(others, head, count), Order::new(count, backwards));
+    let mut wholes = [const { None }; N];
+    for (whole, part) in wholes.iter_mut().zip(&mut parts) {
+        *whole = part.as_mut().map(|(_, lines, _)| &mut **lines);
     }
-    if I::WHOLE_LINES && lines.iter().all(Option::is_some) {
-        let lines = lines.map(Option::unwrap_or_default);
-        stream_together(lines, order, wholes, values, sums);
-    } else {
-        stream_in_turn(lines, order, wholes, values);
-    }
+    // In turn, the stores to a row follow each other in memory, which takes half-written lines better: on Zen 3, 0.8 of the time for many triplets.
+    let together = I::WHOLE_LINES;
+    write::<I, _, M, N>(wholes, order, from, values, &Streamed, together, sums);
     for start in (0..tail).step_by(LANES) {
         let from = head + count * LANES + start;
         for (part, value) in parts.iter_mut().zip(values.at(some::<I, M>(others, from))) {
             if let Some((_, _, tail)) = part {
                 store_some::<I>(value, &mut tail[start..]);
             }
-        }
-    }
-}
-/// The lines of a row, forwards or backwards.
-#[derive(Clone, Copy)]
-struct Order {
-    line: usize,
-    /// To the next, modulo the range of numbers.
-    step: usize,
-    count: usize,
-}
-
-impl Order {
-    #[inline(always)]
-    fn new(count: usize, backwards: bool) -> Self {
-        let (line, step) = if backwards {
-            (count.wrapping_sub(1), usize::MAX)
-        } else {
-            (0, 1)
-        };
-        Self { line, step, count }
-    }
-}
-
-impl Iterator for Order {
-    type Item = usize;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<usize> {
-        let line = self.line;
-        self.line = line.wrapping_add(self.step);
-        (line < self.count).then_some(line)
-    }
-}
-
-/// Writes the lines of one row after the other.
-///
-/// The stores to a row follow each other in memory, which takes half-written lines better than turns between rows: on Zen 3, 0.8 of the time for a large batch
-/// of triplets.
-#[inline(always)]
-fn stream_in_turn<I: Isa, const M: usize, const N: usize>(
-    rows: [Option<&mut [Line]>; N],
-    order: Order,
-    others: [&[[f32; LANES]]; M],
-    values: &impl Singles<I, M, N>,
-) {
-    for (row, lines) in rows.into_iter().enumerate() {
-        let Some(lines) = lines else { continue };
-        let lines = &mut lines[..order.count];
-        for line in order {
-            // What is not used of these is not computed.
-            I::stream(values.at(load::<I, M>(others, line))[row], &mut lines[line]);
-        }
-    }
-}
-
-/// Writes the lines of all rows side by side, and carries sums on between them.
-#[inline(always)]
-fn stream_together<I: Isa, const M: usize, const N: usize>(
-    mut rows: [&mut [Line]; N],
-    order: Order,
-    others: [&[[f32; LANES]]; M],
-    values: &impl Singles<I, M, N>,
-    sums: &mut impl Advance,
-) {
-    for lines in &mut rows {
-        *lines = &mut std::mem::take(lines)[..order.count];
-    }
-    for line in order {
-        sums.advance();
-        for (lines, value) in rows.iter_mut().zip(values.at(load::<I, M>(others, line))) {
-            I::stream(value, &mut lines[line]);
         }
     }
 }

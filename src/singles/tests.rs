@@ -22,7 +22,7 @@ impl Kernel for Write<'_> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(mut self) {
-        let mut sums = Sums::<I>([I::single(2.0), I::single(3.0)]);
+        let sums = Sums::<I>([I::single(2.0), I::single(3.0)]);
         write_singles::<f32, I, 2, 2>(&mut self.rows, self.from, self.stores, &sums);
     }
 }
