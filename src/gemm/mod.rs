@@ -12,9 +12,10 @@
 //! So the scores are written by the first product in the layout that the other two read, and of the documents, by far the most data, no more than a
 //! chunk is ever copied. General products (`matrixmultiply`, `gemm`) pack both sides on each call.
 //!
-//! The kernel holds a tile of C in registers: with AVX-512 six rows of two panels, four vectors, or 12 rows of one; with AVX2 6 rows of two vectors.
-//! For each step of k it reads these vectors and one number of each row of A: the wide tile reads 10 times for 24 multiply-adds, the high one 14 times,
-//! which a processor that does two multiply-adds of 512 bits a cycle may have to wait for.
+//! The kernel holds a tile of C in registers: with AVX-512 six rows of two panels, four vectors, or 12 rows of one; with AVX2 three rows of a panel, four
+//! vectors, or six rows of two. For each step of k it reads these vectors and one number of each row of A: with AVX-512 the wide tile reads 10 times for 24
+//! multiply-adds, the high one 14 times, which a processor that does two multiply-adds of 512 bits a cycle may have to wait for; with AVX2 7 or 8 times for
+//! 12. The wide tiles read whole panels, every line of which has its place in the first-level cache; half of each would have to do with half of the places.
 
 mod lanes;
 mod packed;
@@ -157,7 +158,7 @@ unsafe fn run<A: Scalar>(level: Level, task: &Task<A>) {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { x86::avx2_f32(&task) },
             // SAFETY: passed on from the caller.
-            _ => unsafe { tiles::<f32, [f32; 4], 6, 0>(&task) },
+            _ => unsafe { tiles::<f32, [f32; 4], 6, 6, 1, 2>(&task) },
         }
     } else {
         let task = task.cast::<f64>();
@@ -169,7 +170,7 @@ unsafe fn run<A: Scalar>(level: Level, task: &Task<A>) {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { x86::avx2_f64(&task) },
             // SAFETY: passed on from the caller.
-            _ => unsafe { tiles::<f64, [f64; 2], 6, 0>(&task) },
+            _ => unsafe { tiles::<f64, [f64; 2], 6, 6, 1, 2>(&task) },
         }
     }
 }

@@ -7,34 +7,48 @@ use super::lanes::Lanes;
 use super::{Task, Write};
 use crate::scalar::Element;
 
-/// All tiles of a task: C in strips of two vectors and tiles of `ROWS` rows, or, where `PAIRED` is not 0 and a panel is two vectors, in strips of two
-/// panels and tiles of `PAIRED` rows; the rest of the rows in smaller tiles.
+/// All tiles of a task: C in strips of two vectors and tiles of `ROWS` rows or, where `PANELS · VECTORS` is more than two, in wide strips, of so many vectors of each
+/// of so many panels, and tiles of `WIDE_ROWS` rows; the rest of the rows in smaller tiles.
 ///
 /// # Safety
 /// As for [`run`](super::run).
 #[inline(always)]
-pub(super) unsafe fn tiles<A: Element, V: Lanes<A>, const ROWS: usize, const PAIRED: usize>(
+pub(super) unsafe fn tiles<
+    A: Element,
+    V: Lanes<A>,
+    const ROWS: usize,
+    const WIDE_ROWS: usize,
+    const PANELS: usize,
+    const VECTORS: usize,
+>(
     task: &Task<A>,
 ) {
     let mut column = 0;
     while column < task.width {
-        // SAFETY: the columns from `column` on lie inside the task; those of two panels start with a panel, because all before them were whole.
+        let wide = PANELS * VECTORS > 2 && column + 2 * V::COUNT < task.width;
+        // SAFETY: the columns from `column` on lie inside the task; those of a wide strip start with a panel, because all before them were whole.
         column += unsafe {
-            if PAIRED > 0 && column + A::PANEL < task.width {
-                strip::<A, V, PAIRED, 2>(task, column)
+            if wide {
+                strip::<A, V, WIDE_ROWS, PANELS, VECTORS>(task, column)
             } else {
-                strip::<A, V, ROWS, 1>(task, column)
+                strip::<A, V, ROWS, 1, 2>(task, column)
             }
         };
     }
 }
 
-/// The tiles of a strip of two vectors, of one panel or of each of two. Returns how many columns it has.
+/// The tiles of a strip: of some vectors of each of some panels. Returns how many columns it has.
 ///
 /// # Safety
 /// As for [`tile`], for every row.
 #[inline(always)]
-unsafe fn strip<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+unsafe fn strip<
+    A: Element,
+    V: Lanes<A>,
+    const ROWS: usize,
+    const PANELS: usize,
+    const VECTORS: usize,
+>(
     task: &Task<A>,
     column: usize,
 ) -> usize {
@@ -45,17 +59,17 @@ unsafe fn strip<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>
             match task.m - row {
                 // What sixes leave over goes in fives, as many as leave nothing: the few sums of a tile of two rows wait for each other.
                 rest if ROWS == 6 && rest % 6 != 0 && rest >= 5 * (6 - rest % 6) => {
-                    tile::<A, V, 5, PANELS>(task, row, column)
+                    tile::<A, V, 5, PANELS, VECTORS>(task, row, column)
                 }
-                rest if rest >= ROWS => tile::<A, V, ROWS, PANELS>(task, row, column),
-                8.. => tile::<A, V, 8, PANELS>(task, row, column),
-                4.. => tile::<A, V, 4, PANELS>(task, row, column),
-                2.. => tile::<A, V, 2, PANELS>(task, row, column),
-                _ => tile::<A, V, 1, PANELS>(task, row, column),
+                rest if rest >= ROWS => tile::<A, V, ROWS, PANELS, VECTORS>(task, row, column),
+                8.. => tile::<A, V, 8, PANELS, VECTORS>(task, row, column),
+                4.. => tile::<A, V, 4, PANELS, VECTORS>(task, row, column),
+                2.. => tile::<A, V, 2, PANELS, VECTORS>(task, row, column),
+                _ => tile::<A, V, 1, PANELS, VECTORS>(task, row, column),
             }
         };
     }
-    2 * V::COUNT * PANELS
+    VECTORS * V::COUNT * PANELS
 }
 
 /// Where a column of the task lies: the panel, and the column of it.
@@ -64,36 +78,42 @@ fn place<A: Element>(column: usize) -> (usize, usize) {
     (column / A::PANEL, column % A::PANEL)
 }
 
-/// One tile of C: `ROWS` rows of two vectors of each of `PANELS` panels, for all of k. Returns `ROWS`.
+/// One tile of C: `ROWS` rows of `VECTORS` vectors of each of `PANELS` panels, for all of k. Returns `ROWS`.
 ///
 /// # Safety
 /// As for [`run`](super::run); rows `row..row + ROWS` exist, and C reaches into the strips from `column` on of each panel.
 #[inline(always)]
-unsafe fn tile<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+unsafe fn tile<
+    A: Element,
+    V: Lanes<A>,
+    const ROWS: usize,
+    const PANELS: usize,
+    const VECTORS: usize,
+>(
     task: &Task<A>,
     row: usize,
     column: usize,
 ) -> usize {
     // SAFETY: passed on; C has the rows `row..row + ROWS` and the columns that are written.
     unsafe {
-        let sums = accumulate::<A, V, ROWS, PANELS>(task, row, column);
+        let sums = accumulate::<A, V, ROWS, PANELS, VECTORS>(task, row, column);
         let [c_row, c_column] = task.c_strides;
         let (panel, inside) = place::<A>(column);
         let c = task.c.offset(
             row as isize * c_row + panel as isize * task.c_panel + inside as isize * c_column,
         );
-        let width = 2 * V::COUNT * PANELS;
+        let width = VECTORS * V::COUNT * PANELS;
         if c_column != 1 || column + width > task.width {
             // By value: the loop in there takes an address, and these sums must stay in registers.
-            scatter::<A, V, ROWS, PANELS>(task, sums, c, column);
+            scatter::<A, V, ROWS, PANELS, VECTORS>(task, sums, c, column);
             return ROWS;
         }
         for (i, sums) in sums.into_iter().enumerate() {
             let c = c.offset(i as isize * c_row);
             for (panel, sums) in sums.into_iter().enumerate() {
                 let c = c.offset(panel as isize * task.c_panel);
-                for (half, sum) in sums.into_iter().enumerate() {
-                    let c = c.add(half * V::COUNT);
+                for (vector, sum) in sums.into_iter().enumerate() {
+                    let c = c.add(vector * V::COUNT);
                     let sum = if task.write == Write::Add {
                         V::load(c).add(sum)
                     } else {
@@ -116,18 +136,24 @@ const UNROLLED: usize = 4;
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-unsafe fn accumulate<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+unsafe fn accumulate<
+    A: Element,
+    V: Lanes<A>,
+    const ROWS: usize,
+    const PANELS: usize,
+    const VECTORS: usize,
+>(
     task: &Task<A>,
     row: usize,
     column: usize,
-) -> [[[V; 2]; PANELS]; ROWS] {
+) -> [[[V; VECTORS]; PANELS]; ROWS] {
     // SAFETY: all offsets address elements (s, i, l) with s < segments, i < m, l < k of A, and
-    // (s·k + l, j) with j < PANEL of panels of B, because strips are 2·COUNT wide and PANEL is a multiple of that.
+    // (s·k + l, j) with j < PANEL of panels of B, because strips are VECTORS·COUNT wide and PANEL is a multiple of that.
     unsafe {
         let [segment_stride, row_stride, step] = task.a_strides;
         let (panel, inside) = place::<A>(column);
         let mut b = task.b.add(panel * task.b_panel + inside);
-        let mut sums = [[[V::splat(A::zero()); 2]; PANELS]; ROWS];
+        let mut sums = [[[V::splat(A::zero()); VECTORS]; PANELS]; ROWS];
         for segment in 0..task.segments {
             let start = segment as isize * segment_stride + row as isize * row_stride;
             let mut a = Column::<A, ROWS>::new(task.a.wrapping_offset(start), row_stride);
@@ -148,26 +174,49 @@ unsafe fn accumulate<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: u
 
 /// One step of k: adds the outer product of a column of A and a row of B.
 ///
+/// Of the two the shorter is held in registers, and the other comes and goes one by one: with sums in twelve of sixteen there is no room for both.
+///
 /// # Safety
 /// The column of A has the tile's rows, `b` addresses the row of the first panel; the CPU has the instructions.
 #[inline(always)]
-unsafe fn add_step<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
-    sums: &mut [[[V; 2]; PANELS]; ROWS],
+unsafe fn add_step<
+    A: Element,
+    V: Lanes<A>,
+    const ROWS: usize,
+    const PANELS: usize,
+    const VECTORS: usize,
+>(
+    sums: &mut [[[V; VECTORS]; PANELS]; ROWS],
     a: &Column<A, ROWS>,
     b: *const A,
     b_panel: usize,
 ) {
     // SAFETY: passed on from the caller.
     unsafe {
-        let vectors: [[V; 2]; PANELS] = std::array::from_fn(|panel| {
-            let b = b.add(panel * b_panel);
-            [V::load(b), V::load(b.add(V::COUNT))]
-        });
-        for (i, sums) in sums.iter_mut().enumerate() {
-            let x = V::splat(*a.row(i));
-            for (sums, vectors) in sums.iter_mut().zip(&vectors) {
-                sums[0] = sums[0].add_product(x, vectors[0]);
-                sums[1] = sums[1].add_product(x, vectors[1]);
+        let load = |panel, vector| V::load(b.add(panel * b_panel + vector * V::COUNT));
+        if ROWS < PANELS * VECTORS {
+            let column: [V; ROWS] = std::array::from_fn(|row| V::splat(*a.row(row)));
+            for panel in 0..PANELS {
+                for vector in 0..VECTORS {
+                    let y = load(panel, vector);
+                    for (sums, &x) in sums.iter_mut().zip(&column) {
+                        let sum = &mut sums[panel][vector];
+                        *sum = sum.add_product(x, y);
+                    }
+                }
+            }
+        } else {
+            let vectors: [[V; VECTORS]; PANELS] =
+                std::array::from_fn(|panel| std::array::from_fn(|vector| load(panel, vector)));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let x = V::splat(*a.row(row));
+                for (sum, &y) in sums
+                    .as_flattened_mut()
+                    .iter_mut()
+                    .zip(vectors.as_flattened())
+                {
+                    *sum = sum.add_product(x, y);
+                }
             }
         }
     }
@@ -241,22 +290,29 @@ fn opaque<A>(pointer: *const A) -> *const A {
 /// As for [`tile`]; `c` addresses the tile's first element.
 #[cold]
 #[inline(always)]
-unsafe fn scatter<A: Element, V: Lanes<A>, const ROWS: usize, const PANELS: usize>(
+unsafe fn scatter<
+    A: Element,
+    V: Lanes<A>,
+    const ROWS: usize,
+    const PANELS: usize,
+    const VECTORS: usize,
+>(
     task: &Task<A>,
-    sums: [[[V; 2]; PANELS]; ROWS],
+    sums: [[[V; VECTORS]; PANELS]; ROWS],
     c: *mut A,
     column: usize,
 ) {
-    let mut line = [A::zero(); 64];
+    let mut line = [A::zero(); 32];
     for (i, sums) in sums.iter().enumerate() {
-        for (panel, sum) in sums.iter().enumerate() {
+        for (panel, sums) in sums.iter().enumerate() {
             let width = task.width.saturating_sub(column + panel * A::PANEL);
-            // SAFETY: two vectors of at most 16 numbers fit the line; j stays below the width.
+            // SAFETY: the vectors of a panel, which has 32 numbers at most, fit the line; j stays below the width.
             unsafe {
                 let c = c.offset(i as isize * task.c_strides[0] + panel as isize * task.c_panel);
-                sum[0].store(line.as_mut_ptr());
-                sum[1].store(line.as_mut_ptr().add(V::COUNT));
-                for (j, &x) in line.iter().enumerate().take(width.min(2 * V::COUNT)) {
+                for (vector, sum) in sums.iter().enumerate() {
+                    sum.store(line.as_mut_ptr().add(vector * V::COUNT));
+                }
+                for (j, &x) in line.iter().enumerate().take(width.min(VECTORS * V::COUNT)) {
                     let c = c.offset(j as isize * task.c_strides[1]);
                     *c = if task.write == Write::Add { *c + x } else { x };
                 }

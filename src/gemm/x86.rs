@@ -79,13 +79,13 @@ lanes!(
 );
 
 macro_rules! compiled_for {
-    ($name:ident, $features:literal, $scalar:ty, $vector:ty, $rows:literal, $paired:literal) => {
+    ($name:ident, $features:literal, $scalar:ty, $vector:ty, $rows:literal, $wide_rows:literal, $panels:literal, $vectors:literal) => {
         /// # Safety
         /// As for `run`, with the features named here.
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name(task: &Task<$scalar>) {
             // SAFETY: passed on; the features are enabled for this function.
-            unsafe { tiles::<$scalar, $vector, $rows, $paired>(task) }
+            unsafe { tiles::<$scalar, $vector, $rows, $wide_rows, $panels, $vectors>(task) }
         }
     };
 }
@@ -95,7 +95,9 @@ compiled_for!(
     f32,
     __m512,
     12,
-    6
+    6,
+    2,
+    2
 );
 compiled_for!(
     avx512_f64,
@@ -103,7 +105,9 @@ compiled_for!(
     f64,
     __m512d,
     12,
-    6
+    6,
+    2,
+    2
 );
-compiled_for!(avx2_f32, "avx2,fma", f32, __m256, 6, 0);
-compiled_for!(avx2_f64, "avx2,fma", f64, __m256d, 6, 0);
+compiled_for!(avx2_f32, "avx2,fma", f32, __m256, 6, 3, 1, 4);
+compiled_for!(avx2_f64, "avx2,fma", f64, __m256d, 6, 3, 1, 4);
