@@ -233,7 +233,7 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
 }
 
 impl<A, G, L> Block<'_, '_, A, G, L> {
-    /// What comes after a row of the block, where the rows come from memory.
+    /// What comes after a row of the block, where that is prepared for.
     #[inline(always)]
     fn coming<I: Isa>(&self, row: usize) -> Coming<usize> {
         if !self.stores.look_ahead::<I>() {

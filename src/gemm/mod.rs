@@ -16,6 +16,7 @@
 //! vectors, or six rows of two. For each step of k it reads these vectors and one number of each row of A: with AVX-512 the wide tile reads 10 times for 24
 //! multiply-adds, the high one 14 times, which a processor that does two multiply-adds of 512 bits a cycle may have to wait for; with AVX2 7 or 8 times for
 //! 12. The wide tiles read whole panels, every line of which has its place in the first-level cache; half of each would have to do with half of the places.
+//! Columns that are no more than two vectors, and portable code, take the high ones, of six rows where there are no more registers.
 
 mod lanes;
 mod packed;

@@ -122,7 +122,13 @@ fn nothing_is_read_beyond_the_last_panel() {
         stride: usize::MAX >> 8,
     };
     for level in available() {
-        for width in [1, f32::PANEL - 1, f32::PANEL] {
+        for width in [
+            1,
+            f32::PANEL / 2,
+            f32::PANEL / 2 + 1,
+            f32::PANEL - 1,
+            f32::PANEL,
+        ] {
             let mut c = Array2::zeros((13, width));
             let rows = a.view().insert_axis(Axis(0));
             product_at(level, rows, b, c.view_mut().into(), Write::Set);

@@ -8,7 +8,7 @@ use super::{Task, Write};
 use crate::scalar::Element;
 
 /// All tiles of a task: C in strips of two vectors and tiles of `ROWS` rows or, where `PANELS · VECTORS` is more than two, in wide strips, of so many vectors of each
-/// of so many panels, and tiles of `WIDE_ROWS` rows; the rest of the rows in smaller tiles.
+/// of so many panels, and tiles of `WIDE_ROWS` rows, but for the last columns where they are two vectors or fewer; the rest of the rows in smaller tiles.
 ///
 /// # Safety
 /// As for [`run`](super::run).
@@ -52,6 +52,10 @@ unsafe fn strip<
     task: &Task<A>,
     column: usize,
 ) -> usize {
+    const {
+        let whole = PANELS == 1 || VECTORS * V::COUNT == A::PANEL;
+        assert!(whole && A::PANEL % (VECTORS * V::COUNT) == 0);
+    }
     let mut row = 0;
     while row < task.m {
         // SAFETY: rows row..row + the tile's height lie inside the task.
@@ -61,6 +65,8 @@ unsafe fn strip<
                 rest if ROWS == 6 && rest % 6 != 0 && rest >= 5 * (6 - rest % 6) => {
                     tile::<A, V, 5, PANELS, VECTORS>(task, row, column)
                 }
+                // So do the four sums of the row that threes may leave over.
+                4 if ROWS == 3 => tile::<A, V, 2, PANELS, VECTORS>(task, row, column),
                 rest if rest >= ROWS => tile::<A, V, ROWS, PANELS, VECTORS>(task, row, column),
                 8.. => tile::<A, V, 8, PANELS, VECTORS>(task, row, column),
                 4.. => tile::<A, V, 4, PANELS, VECTORS>(task, row, column),

@@ -78,8 +78,9 @@ lanes!(
     _mm256_fmadd_pd
 );
 
+// How many rows a tile has, and how many a wide one of so many panels, so many vectors of each.
 macro_rules! compiled_for {
-    ($name:ident, $features:literal, $scalar:ty, $vector:ty, $rows:literal, $wide_rows:literal, $panels:literal, $vectors:literal) => {
+    ($name:ident, $features:literal, $scalar:ty, $vector:ty, $rows:literal, $wide_rows:literal of $panels:literal * $vectors:literal) => {
         /// # Safety
         /// As for `run`, with the features named here.
         #[target_feature(enable = $features)]
@@ -95,9 +96,7 @@ compiled_for!(
     f32,
     __m512,
     12,
-    6,
-    2,
-    2
+    6 of 2 * 2
 );
 compiled_for!(
     avx512_f64,
@@ -105,9 +104,7 @@ compiled_for!(
     f64,
     __m512d,
     12,
-    6,
-    2,
-    2
+    6 of 2 * 2
 );
-compiled_for!(avx2_f32, "avx2,fma", f32, __m256, 6, 3, 1, 4);
-compiled_for!(avx2_f64, "avx2,fma", f64, __m256d, 6, 3, 1, 4);
+compiled_for!(avx2_f32, "avx2,fma", f32, __m256, 6, 3 of 1 * 4);
+compiled_for!(avx2_f64, "avx2,fma", f64, __m256d, 6, 3 of 1 * 4);

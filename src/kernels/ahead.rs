@@ -2,7 +2,7 @@
 //!
 //! A pass that reads a row and then writes its gradient uses the memory by turns, and neither the reads nor the writes keep it busy. With the sums of the
 //! next row taken between the stores ([`write_ahead`](crate::singles::write_ahead)), and rows after it asked for, both go on at the same time
-//! (`benches/peers/run --only forward_backward/65536x768`, beside the streamed copy).
+//! (`benches/peers/run --only forward_backward/65536x768`, beside the streamed copy). Where that pays: [`look_ahead`](crate::store::Stores::look_ahead).
 
 use super::Aligned;
 use crate::simd::{Isa, LANES, prefetch};

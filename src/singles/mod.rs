@@ -8,14 +8,14 @@ use crate::kernels::{Advance, Ahead, Begun, Coming, padded};
 use crate::scalar::Scalar;
 use crate::simd::{self, Isa, LANES, Line, Lines, prefetch};
 use crate::store::Stores;
-use whole::{Order, Stored, Streamed, joined, write};
+use whole::{ByStore, ByStream, Order, joined, write};
 
 /// N rows of `f32` as a function of M others, column by column.
 ///
 /// A trait and not a closure, because only a method can be `#[inline(always)]`, which all code of a [`Kernel`](crate::simd::Kernel) must be.
 pub(crate) trait Singles<I: Isa, const M: usize, const N: usize> {
-    /// Sixteen columns of each row, from the same columns of the others. Beyond the ends of the rows these are zeros. Which sixteen go together, and how often
-    /// they are asked for, depends on where the rows lie.
+    /// Sixteen columns of each row, from the same columns of the others. Beyond the ends of the rows these are zeros. Which sixteen go together depends on
+    /// where the rows lie. They may be asked for once for all rows, or once for each.
     fn at(&self, others: [I::Single; M]) -> [I::Single; N];
 }
 
@@ -158,10 +158,10 @@ fn store<I: Isa, const M: usize, const N: usize>(
         }
     }
     let from = groups(others, 0, count);
-    // What the gradients of a pair are computed with does not fit the registers of AVX2 for both at a time.
+    // With sixteen registers there is no room for the six numbers that both gradients of a pair are computed with; a triplet's three take four.
     let together = I::WHOLE_LINES || N > 2;
     let order = Order::new(count, false);
-    let put = Stored { added };
+    let put = ByStore { added };
     write::<I, _, M, N>(wholes, order, from, values, &put, together, &mut ());
     if len > count * LANES {
         let values = values.at(some::<I, M>(others, count * LANES));
@@ -229,9 +229,10 @@ fn stream<I: Isa, const M: usize, const N: usize>(
     for (whole, part) in wholes.iter_mut().zip(&mut parts) {
         *whole = part.as_mut().map(|(_, lines, _)| &mut **lines);
     }
-    // In turn, the stores to a row follow each other in memory, which takes half-written lines better: on Zen 3, 0.8 of the time for many triplets.
+    // In turn, the stores to a row follow each other in memory, which takes lines that are stored in parts better: on Zen 3, 0.8 of the time of
+    // `cargo bench -- triplet_margin/forward_backward/65536x768`.
     let together = I::WHOLE_LINES;
-    write::<I, _, M, N>(wholes, order, from, values, &Streamed, together, sums);
+    write::<I, _, M, N>(wholes, order, from, values, &ByStream, together, sums);
     for start in (0..tail).step_by(LANES) {
         let from = head + count * LANES + start;
         for (part, value) in parts.iter_mut().zip(values.at(some::<I, M>(others, from))) {

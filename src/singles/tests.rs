@@ -156,6 +156,41 @@ fn rows_anywhere_in_their_pages_are_streamed_whole() {
 }
 
 #[test]
+fn rows_that_lie_alike_are_streamed_whole_in_either_order() {
+    const PAGE: usize = 4096 / size_of::<f32>();
+    const LEN: usize = 300;
+    let y: Vec<f32> = (0..LEN).map(|i| i as f32 - 7.25).collect();
+    for (ahead, backwards) in [(0, false), (4, true), (60, false)] {
+        for level in available() {
+            let mut pages = vec![-1.0; 6 * PAGE];
+            let first = pages.as_ptr().align_offset(align_of::<Line>());
+            let pages = &mut pages[first..];
+            let (x, targets) = pages.split_at_mut(PAGE);
+            let x = &mut x[..LEN];
+            x.iter_mut().zip(&y).for_each(|(x, y)| *x = 2.5 * y);
+            let (one, two) = targets.split_at_mut(2 * PAGE);
+            let [one, two] = [one, two].map(|row| &mut row[ahead..][..LEN]);
+            assert_eq!(is_shortly_ahead(one, x), backwards, "{ahead} columns");
+            let rows = [one, two].map(|row| Some(ArrayViewMut1::from(row)));
+            let (from, stores) = ([&*x, &y[..]], Stores::Streamed);
+            dispatch_at(level, Write { from, rows, stores });
+            let x = pages[..LEN].to_vec();
+            let rows =
+                [PAGE, 3 * PAGE].map(|page| &pages[page + ahead - ahead.min(1)..][..LEN + 2]);
+            let sums: [Vec<f32>; 2] = [
+                x.iter().zip(&y).map(|(x, y)| x + 2.0 * y).collect(),
+                x.iter().map(|x| 3.0 * x).collect(),
+            ];
+            for (row, sums) in rows.into_iter().zip(sums) {
+                let (before, row) = row.split_at(ahead.min(1));
+                assert!(row[..LEN] == sums, "{level:?}, {ahead} columns");
+                assert!(before.iter().chain(&row[LEN..]).all(|&x| x == -1.0));
+            }
+        }
+    }
+}
+
+#[test]
 fn rows_that_share_a_line_of_the_cache_are_streamed_whole() {
     // As many as a quarter of a line: no row of them has a whole one, and each begins at another place of it.
     const LEN: usize = LANES / 4;

@@ -1,4 +1,4 @@
-//! Whole groups of sixteen columns: in which order they are computed, and how they are written.
+//! Groups of sixteen columns: in which order they are computed, and how they are written.
 
 use super::Singles;
 use crate::kernels::Advance;
@@ -43,11 +43,11 @@ pub(super) trait Put<I: Isa> {
 }
 
 /// By ordinary stores.
-pub(super) struct Stored {
+pub(super) struct ByStore {
     pub(super) added: bool,
 }
 
-impl<I: Isa> Put<I> for Stored {
+impl<I: Isa> Put<I> for ByStore {
     type Place = [f32; LANES];
 
     #[inline(always)]
@@ -57,9 +57,9 @@ impl<I: Isa> Put<I> for Stored {
 }
 
 /// Past the caches.
-pub(super) struct Streamed;
+pub(super) struct ByStream;
 
-impl<I: Isa> Put<I> for Streamed {
+impl<I: Isa> Put<I> for ByStream {
     type Place = Line;
 
     #[inline(always)]
@@ -68,8 +68,8 @@ impl<I: Isa> Put<I> for Streamed {
     }
 }
 
-/// Writes whole groups of some rows from those of others: of all rows side by side, with sums that go on between them, or of one row after the other, where not all
-/// are wanted or that is faster.
+/// Writes whole groups of some rows from those of others: of all rows side by side, or of one row after the other, where not all are wanted or that is faster. Sums
+/// go on meanwhile, once for each group.
 #[inline(always)]
 pub(super) fn write<I: Isa, P: Put<I>, const M: usize, const N: usize>(
     rows: [Option<&mut [P::Place]>; N],
@@ -94,14 +94,19 @@ pub(super) fn write<I: Isa, P: Put<I>, const M: usize, const N: usize>(
         }
         return;
     }
+    let mut first = true;
     for (index, row) in rows.into_iter().enumerate() {
         let Some(row) = row else { continue };
         let row = &mut row[..order.count];
         for group in order {
+            if first {
+                sums.advance();
+            }
             // What is not used of these is not computed.
             let value = values.at(load::<I, M>(others, group))[index];
             put.put(value, &mut row[group]);
         }
+        first = false;
     }
 }
 
