@@ -29,8 +29,7 @@ impl Stores {
     }
 
     /// Whether a pass prepares for the rows that come while it writes (see [`kernels`](crate::kernels)): where a store past the caches is of a whole line.
-    /// Of half a line, with reads between them, on Zen 3 `cargo bench -- forward_backward/65536x768` takes 1.1 to 1.5 times as long,
-    /// by the sums as by the asking.
+    /// Stores of half a line, with reads between them, make large batches slower on Zen 3 (`cargo bench -- forward_backward/65536x768`).
     #[inline(always)]
     pub(crate) fn look_ahead<I: Isa>(self) -> bool {
         I::WHOLE_LINES && self == Self::Streamed

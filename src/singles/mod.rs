@@ -229,8 +229,8 @@ fn stream<I: Isa, const M: usize, const N: usize>(
     for (whole, part) in wholes.iter_mut().zip(&mut parts) {
         *whole = part.as_mut().map(|(_, lines, _)| &mut **lines);
     }
-    // In turn, the stores to a row follow each other in memory, which takes lines that are stored in parts better: on Zen 3, 0.8 of the time of
-    // `cargo bench -- triplet_margin/forward_backward/65536x768`.
+    // In turn, the stores to a row follow each other in memory, which takes lines that are stored in parts better (on Zen 3;
+    // `cargo bench -- triplet_margin/forward_backward/65536x768`).
     let together = I::WHOLE_LINES;
     write::<I, _, M, N>(wholes, order, from, values, &ByStream, together, sums);
     for start in (0..tail).step_by(LANES) {

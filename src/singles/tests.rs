@@ -190,6 +190,79 @@ fn rows_that_lie_alike_are_streamed_whole_in_either_order() {
     }
 }
 
+/// Counts how often sums would go on.
+struct Count(usize);
+
+impl Advance for Count {
+    fn advance(&mut self) {
+        self.0 += 1;
+    }
+}
+
+/// Four groups of [`Sums`], together or in turn.
+struct Groups<'a> {
+    rows: [Option<&'a mut [[f32; LANES]]>; 2],
+    backwards: bool,
+    together: bool,
+}
+
+impl Kernel for Groups<'_> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<I: Isa>(self) -> usize {
+        let (x, y) = ([[1.5; LANES]; 4], [0.0, 1.0, 2.0, 3.0].map(|y| [y; LANES]));
+        let values = Sums::<I>([I::single(2.0), I::single(3.0)]);
+        let (order, mut count) = (Order::new(4, self.backwards), Count(0));
+        let put = ByStore { added: false };
+        let from = [&x[..], &y[..]];
+        write::<I, _, 2, 2>(
+            self.rows,
+            order,
+            from,
+            &values,
+            &put,
+            self.together,
+            &mut count,
+        );
+        count.0
+    }
+}
+
+#[test]
+fn sums_go_on_once_for_each_group_whichever_rows_are_wanted() {
+    for level in available() {
+        for (backwards, together, wanted) in [
+            (false, true, [true, true]),
+            (true, true, [true, true]),
+            (false, false, [true, true]),
+            (true, false, [true, true]),
+            (false, true, [false, true]),
+            (true, true, [true, false]),
+        ] {
+            let mut rows = [[[-1.0; LANES]; 4]; 2];
+            let [one, two] = &mut rows;
+            let some = [
+                wanted[0].then_some(&mut one[..]),
+                wanted[1].then_some(&mut two[..]),
+            ];
+            let groups = Groups {
+                rows: some,
+                backwards,
+                together,
+            };
+            assert_eq!(dispatch_at(level, groups), 4, "{level:?}, {wanted:?}");
+            let sums = [[1.5, 3.5, 5.5, 7.5], [4.5; 4]];
+            for ((row, sums), wanted) in rows.into_iter().zip(sums).zip(wanted) {
+                let expected = if wanted { sums } else { [-1.0; 4] };
+                assert!(
+                    row == expected.map(|x| [x; LANES]),
+                    "{level:?}, together {together}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn rows_that_share_a_line_of_the_cache_are_streamed_whole() {
     // As many as a quarter of a line: no row of them has a whole one, and each begins at another place of it.
