@@ -4,7 +4,7 @@ use ndarray::{ArrayView1, ArrayViewMut1};
 
 use crate::blocks::{Split, Threads, map_merge};
 use crate::error::Error;
-use crate::kernels::{Coming, LATER};
+use crate::kernels::Coming;
 use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
 use crate::scalar::Scalar;
 use crate::simd::{self, Isa, Kernel, dispatch};
@@ -236,14 +236,11 @@ impl<A, G, L> Block<'_, '_, A, G, L> {
     /// What comes after a row of the block, where that is prepared for.
     #[inline(always)]
     fn coming<I: Isa>(&self, row: usize) -> Coming<usize> {
-        if !self.stores.look_ahead::<I>() {
+        if !self.stores.look_ahead() {
             return Coming::default();
         }
-        let [next, later] = [1, LATER].map(|rows| self.first + row + rows);
-        Coming {
-            next: (row + 1 < self.count).then_some(next),
-            later: (later < self.rows_in_all).then_some(later),
-        }
+        let end = self.first + self.count;
+        Coming::rows::<I>(self.first + row + 1, end, self.rows_in_all)
     }
 }
 

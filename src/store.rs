@@ -28,11 +28,10 @@ impl Stores {
         }
     }
 
-    /// Whether a pass prepares for the rows that come while it writes (see [`kernels`](crate::kernels)): where a store past the caches is of a whole line.
-    /// Stores of half a line, with reads between them, make large batches slower on Zen 3 (`cargo bench -- forward_backward/65536x768`).
+    /// Whether a pass prepares for the rows that come while it writes (see [`kernels`](crate::kernels)).
     #[inline(always)]
-    pub(crate) fn look_ahead<I: Isa>(self) -> bool {
-        I::WHOLE_LINES && self == Self::Streamed
+    pub(crate) fn look_ahead(self) -> bool {
+        self == Self::Streamed
     }
 }
 
@@ -196,8 +195,8 @@ fn compute<A: Scalar, I: Isa, const N: usize>(
     let mut beyond = [[A::zero(); LANES]; N];
     for group in 0..len.div_ceil(LANES) {
         let values = values.group(first + group);
-        for (((whole, _), beyond), value) in parts.iter_mut().zip(&mut beyond).zip(values) {
-            A::store::<I>(value, whole.get_mut(group).unwrap_or(beyond));
+        for (((whole, _), beyond), value) in parts.iter_mut().zip(&mut beyond).zip(&values) {
+            A::store::<I>(*value, whole.get_mut(group).unwrap_or(beyond));
         }
     }
     for ((_, rest), beyond) in parts.into_iter().zip(beyond) {

@@ -24,6 +24,12 @@ impl<A: Scalar> Pass<'_, A> {
         [self.input.x.row(row), self.input.y.row(row)]
     }
 
+    /// The same as slices of `f32`, where they are that.
+    #[inline(always)]
+    fn singles(&self, row: Option<usize>) -> Option<[&[f32]; 2]> {
+        singles(self.pair(row?))
+    }
+
     /// The loss of a pair as a function of c and 1 − c, and its derivative by c.
     #[inline(always)]
     pub(super) fn hinge(&self, label: PairLabel, cosine: f64, distance: f64) -> (f64, f64) {
@@ -60,7 +66,10 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
             let factor = slope * out.scale;
             let (gx, gy) = out.views;
             let rows = [gx, gy].map(|view| view.as_mut().map(|view| view.row_mut(out.row)));
-            let coming = out.coming.and_then(|row| singles(self.pair(row)));
+            let coming = Coming {
+                next: self.singles(out.coming.next),
+                later: self.singles(out.coming.later),
+            };
             let next = (coming, &mut held.begun);
             write::<A, I>([x, y], pair, factor, rows, out.stores, next);
         }

@@ -12,7 +12,7 @@ use super::pairs::PairRows;
 use super::positives::Askers;
 use super::query::Query;
 use super::softmax::Partition;
-use crate::kernels::{Begun, Coming, Groups, LATER, dot};
+use crate::kernels::{Begun, Coming, Groups, dot};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, publish};
 use crate::similarity::{Pair, begun_cosine};
@@ -172,17 +172,16 @@ impl<A: Scalar> Pass<A> {
         next: Option<usize>,
         index: usize,
     ) -> Coming<[&'r [f32]; 2]> {
-        let Some(query) = next.filter(|_| self.stores.look_ahead::<I>()) else {
+        let Some(query) = next.filter(|_| self.stores.look_ahead()) else {
             return Coming::default();
         };
         let negatives = own.of(query);
-        let next = negatives.start + index;
+        let at = Coming::rows::<I>(negatives.start + index, negatives.end, own.rows.nrows());
         let rows = |at| singles([row_of(listed.input.queries, query), row_of(own.rows, at)]);
-        let coming = Coming {
-            next: (next < negatives.end).then_some(next),
-            later: (next + LATER < own.rows.nrows()).then_some(next + LATER),
-        };
-        coming.and_then(rows)
+        Coming {
+            next: at.next.and_then(rows),
+            later: at.later.and_then(rows),
+        }
     }
 
     /// Writes the gradients of the own negatives of a query, and adds up that of the query.

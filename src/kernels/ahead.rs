@@ -1,8 +1,8 @@
-//! Sums that are begun before their row's turn, while the gradient of the row before is written.
+//! What is prepared of a row before its turn, while the gradient of the row before is written.
 //!
-//! A pass that reads a row and then writes its gradient uses the memory by turns, and neither the reads nor the writes keep it busy. With the sums of the
-//! next row taken between the stores ([`write_ahead`](crate::singles::write_ahead)), and rows after it asked for, both go on at the same time
-//! (`benches/peers/run --only forward_backward/65536x768`, beside the streamed copy). Where that pays: [`look_ahead`](crate::store::Stores::look_ahead).
+//! A pass that reads a row and then writes its gradient uses the memory by turns, and neither the reads nor the writes keep it busy. With the next row asked
+//! for between the stores, both go on at the same time; where a store past the caches is of a whole line, its sums are taken between them, and rows after it
+//! asked for ([`write_ahead`](crate::singles::write_ahead); `benches/peers/run --only forward_backward/65536x768`, beside the streamed copy).
 
 use super::Aligned;
 use crate::simd::{Isa, LANES, prefetch};
@@ -32,24 +32,26 @@ impl Begun {
     }
 }
 
-/// How many rows later a row is that is asked for. Two to six are equally good.
-pub(crate) const LATER: usize = 4;
-
 /// What comes after a row, as far as it is to be prepared for.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Coming<T> {
-    /// What comes next, whose sums are to begin.
+    /// What comes next, whose sums are to begin, or which is to be nearer by then.
     pub(crate) next: Option<T>,
-    /// What comes some rows later, and is to be nearer by then.
+    /// What comes some rows later. Nothing where sums do not begin.
     pub(crate) later: Option<T>,
 }
 
-impl<T> Coming<T> {
+impl Coming<usize> {
+    /// How many rows after the next one a row is that is asked for. One to five are equally good.
+    const LATER: usize = 3;
+
+    /// That row `next` comes if it is one of the first `end`, and then others of so many rows in all.
     #[inline(always)]
-    pub(crate) fn and_then<U>(self, f: impl Fn(T) -> Option<U>) -> Coming<U> {
-        Coming {
-            next: self.next.and_then(&f),
-            later: self.later.and_then(&f),
+    pub(crate) fn rows<I: Isa>(next: usize, end: usize, all: usize) -> Self {
+        let later = next + Self::LATER;
+        Self {
+            next: (next < end).then_some(next),
+            later: (I::WHOLE_LINES && later < all).then_some(later),
         }
     }
 }
@@ -82,10 +84,13 @@ impl<'r, I: Isa, const M: usize> Ahead<'r, I, M> {
     /// Leaves the sums to the turn of their row.
     #[inline(always)]
     pub(crate) fn leave(self, begun: &mut Begun) {
+        begun.groups = self.groups;
+        if begun.is_nothing() {
+            return;
+        }
         for (to, sum) in begun.sums.iter_mut().zip(self.sums) {
             to.0 = I::to_array(sum);
         }
-        begun.groups = self.groups;
     }
 
     /// The same group of each row, the next that is not in the sums.

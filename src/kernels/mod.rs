@@ -8,7 +8,7 @@ mod moments;
 
 use std::marker::PhantomData;
 
-pub(crate) use ahead::{Advance, Ahead, Begun, Coming, LATER};
+pub(crate) use ahead::{Advance, Ahead, Begun, Coming};
 pub(crate) use moments::{
     Moments, ThreeProducts, begun_moments, moments, moments_with, scaled_moments, square_distances,
 };

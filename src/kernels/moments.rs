@@ -192,18 +192,29 @@ impl<A: Scalar> Kernel for BegunDistances<'_, A> {
 fn square_distances_from<A: Scalar, I: Isa>(
     mut sums: [Stripe<I>; 3],
     first: usize,
-    rows: [&[A]; 3],
+    [x, y, z]: [&[A]; 3],
     with_product: bool,
 ) -> [A::Real; 3] {
-    let rows = rows.map(<[A]>::as_chunks::<LANES>);
-    let rest = rows.map(|(_, rest)| [padded(rest)]);
-    let rest_count = usize::from(!rows[0].1.is_empty());
+    // One by one: the `map` of an array is a call.
+    let (x_whole, x_rest) = x.as_chunks::<LANES>();
+    let (y_whole, y_rest) = y.as_chunks::<LANES>();
+    let (z_whole, z_rest) = z.as_chunks::<LANES>();
+    let rest = [padded(x_rest), padded(y_rest), padded(z_rest)];
+    let rest_count = usize::from(!x_rest.is_empty());
     // As in `striped`.
     let parts_of_rows = [
-        rows.map(|(whole, _)| after(whole, first)),
-        rest.each_ref().map(|rest| &rest[..rest_count]),
+        (
+            after(x_whole, first),
+            after(y_whole, first),
+            after(z_whole, first),
+        ),
+        (
+            &rest[..rest_count],
+            &rest[1..][..rest_count],
+            &rest[2..][..rest_count],
+        ),
     ];
-    for [x, y, z] in parts_of_rows {
+    for (x, y, z) in parts_of_rows {
         for ((x, y), z) in x.iter().zip(y).zip(z) {
             let (hi, lo) = parts(&mut sums);
             A::add_difference_moments::<I>(hi, lo, [x, y, z], with_product);

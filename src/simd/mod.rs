@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 pub(crate) use isa::{Isa, LANES};
 pub(crate) use portable::Portable;
-pub(crate) use stream::{Line, Lines, lines, prefetch, publish, stream};
+pub(crate) use stream::{Line, lines, prefetch, prefetch_group, publish, stream};
 #[cfg(target_arch = "x86_64")]
 use x86::{run_avx2, run_avx512};
 

@@ -6,9 +6,9 @@ use ndarray::ArrayViewMut1;
 
 use crate::kernels::{Advance, Ahead, Begun, Coming, padded};
 use crate::scalar::Scalar;
-use crate::simd::{self, Isa, LANES, Line, Lines, prefetch};
+use crate::simd::{self, Isa, LANES, Line, prefetch};
 use crate::store::Stores;
-use whole::{ByStore, ByStream, Order, joined, write};
+use whole::{ByStore, ByStream, Meanwhile, Order, joined, write};
 
 /// N rows of `f32` as a function of M others, column by column.
 ///
@@ -41,13 +41,15 @@ pub(crate) fn write_singles<A: Scalar, I: Isa, const M: usize, const N: usize>(
     match contiguous(rows) {
         None => scatter(rows, others, added, values),
         Some(targets) if stores == Stores::Streamed && lie_alike(&targets) => {
-            stream(targets, others, values, &mut ());
+            stream(targets, others, values, &mut Meanwhile::nothing());
         }
-        Some(targets) => store(targets, others, added, values),
+        Some(targets) if added => store::<I, true, M, N>(targets, others, values),
+        Some(targets) => store::<I, false, M, N>(targets, others, values),
     }
 }
 
-/// The same. Where the rows are streamed, the sums of the next row begin meanwhile.
+/// The same. Where the rows are streamed, it is prepared meanwhile for those that come: the sums of the next ones begin, or they are asked for. Where fewer are
+/// written than come next, it is the last of these that stand in their place.
 #[inline(always)]
 pub(crate) fn write_ahead<A: Scalar, I: Isa, const M: usize, const N: usize, const C: usize>(
     rows: &mut [Option<ArrayViewMut1<'_, A>>; N],
@@ -59,13 +61,21 @@ pub(crate) fn write_ahead<A: Scalar, I: Isa, const M: usize, const N: usize, con
     for<'r> Ahead<'r, I, C>: Advance,
 {
     // Where nothing comes, sums that are not wanted would take their registers all the same.
-    if stores.look_ahead::<I>()
-        && coming.next.is_some()
+    if stores.look_ahead()
+        && let Some(next) = coming.next
         && let Some(targets) = contiguous(rows).filter(lie_alike)
     {
-        let mut sums = Ahead::new(coming);
-        stream(targets, others, values, &mut sums);
-        return sums.leave(begun);
+        let mut asked = [None; N];
+        for (asked, row) in asked.iter_mut().zip(&next[C.saturating_sub(N)..]) {
+            *asked = Some(*row);
+        }
+        if !I::WHOLE_LINES {
+            return stream(targets, others, values, &mut Meanwhile { sums: (), asked });
+        }
+        let sums = Ahead::new(coming);
+        let mut meanwhile = Meanwhile { sums, asked };
+        stream(targets, others, values, &mut meanwhile);
+        return meanwhile.sums.leave(begun);
     }
     write_singles::<A, I, M, N>(rows, others, stores, values);
 }
@@ -107,10 +117,11 @@ fn scatter<A: Scalar, I: Isa, const M: usize, const N: usize>(
     let len = len.unwrap_or(0);
     for start in (0..len).step_by(LANES) {
         let columns = start..len.min(start + LANES);
-        for (row, value) in rows.iter_mut().zip(values.at(some::<I, M>(others, start))) {
+        let values = values.at(some::<I, M>(others, start));
+        for (row, value) in rows.iter_mut().zip(&values) {
             if let Some(row) = row {
                 let mut lanes = [0.0; LANES];
-                I::store(value, &mut lanes);
+                I::store(*value, &mut lanes);
                 for (column, x) in columns.clone().zip(lanes) {
                     let x = A::narrow(f64::from(x));
                     row[column] = if added { row[column] + x } else { x };
@@ -142,10 +153,9 @@ fn groups<const M: usize>(rows: [&[f32]; M], from: usize, count: usize) -> [&[[f
 }
 
 #[inline(always)]
-fn store<I: Isa, const M: usize, const N: usize>(
+fn store<I: Isa, const ADDED: bool, const M: usize, const N: usize>(
     rows: [Option<&mut [f32]>; N],
     others: [&[f32]; M],
-    added: bool,
     values: &impl Singles<I, M, N>,
 ) {
     let len = rows.iter().flatten().map(|row| row.len()).max();
@@ -158,28 +168,36 @@ fn store<I: Isa, const M: usize, const N: usize>(
         }
     }
     let from = groups(others, 0, count);
-    // With sixteen registers there is no room for the six numbers that both gradients of a pair are computed with; a triplet's three take four.
-    let together = I::WHOLE_LINES || N > 2;
+    // Side by side saves loads, if there are any. With sixteen registers there is no room for the six numbers that both gradients of a pair are computed with; a
+    // triplet's three take four.
+    let together = M > 0 && (I::WHOLE_LINES || N > 2);
     let order = Order::new(count, false);
-    let put = ByStore { added };
-    write::<I, _, M, N>(wholes, order, from, values, &put, together, &mut ());
-    if len > count * LANES {
-        let values = values.at(some::<I, M>(others, count * LANES));
-        for (rest, value) in rests.into_iter().zip(values) {
-            if let Some(rest) = rest {
-                store_some::<I>(joined::<I>(added, &padded(rest), value), rest);
+    let (put, mut nothing) = (ByStore::<ADDED>, Meanwhile::nothing());
+    write::<I, _, _, M, N>(wholes, order, from, values, &put, together, &mut nothing);
+    store_some::<I, ADDED, M, N>(rests, others, count * LANES, values);
+}
+
+/// Writes some columns of rows by ordinary stores, or adds to them: those from one on.
+#[inline(always)]
+fn store_some<I: Isa, const ADDED: bool, const M: usize, const N: usize>(
+    mut rows: [Option<&mut [f32]>; N],
+    others: [&[f32]; M],
+    from: usize,
+    values: &impl Singles<I, M, N>,
+) {
+    let count = rows.iter().flatten().map(|row| row.len()).max();
+    for start in (0..count.unwrap_or(0)).step_by(LANES) {
+        let values = values.at(some::<I, M>(others, from + start));
+        for (row, value) in rows.iter_mut().zip(&values) {
+            if let Some(row) = row {
+                let len = LANES.min(row.len() - start);
+                let row = &mut row[start..][..len];
+                let mut lanes = if ADDED { padded(row) } else { [0.0; LANES] };
+                I::store(joined::<I, ADDED>(&lanes, *value), &mut lanes);
+                row.copy_from_slice(&lanes[..len]);
             }
         }
     }
-}
-
-/// Stores the first lanes, as many as there is room for.
-#[inline(always)]
-fn store_some<I: Isa>(value: I::Single, out: &mut [f32]) {
-    let mut lanes = [0.0; LANES];
-    I::store(value, &mut lanes);
-    let len = out.len().min(LANES);
-    out[..len].copy_from_slice(&lanes[..len]);
 }
 
 /// Whether a store to one row waits in front of the loads from another that follow it, when both are gone through forwards.
@@ -193,54 +211,40 @@ fn is_shortly_ahead(to: &[f32], from: &[f32]) -> bool {
     (1..3 * size_of::<Line>()).contains(&ahead)
 }
 
-/// Writes rows that lie alike past the caches, but for the lines that they share with the rows before and after them. Sums go on meanwhile.
+/// Writes rows that lie alike past the caches, but for the lines that they share with the rows before and after them.
 ///
 /// A shared line would go to memory twice, each time in part, for which the memory reads it first. As it is, it is asked for at the beginning of the row that it
 /// ends, so that no store waits for it, and is still there when the next row begins.
 #[inline(always)]
-fn stream<I: Isa, const M: usize, const N: usize>(
+fn stream<I: Isa, S: Advance, const M: usize, const N: usize>(
     rows: [Option<&mut [f32]>; N],
     others: [&[f32]; M],
     values: &impl Singles<I, M, N>,
-    sums: &mut impl Advance,
+    meanwhile: &mut Meanwhile<'_, S, N>,
 ) {
     let mut targets = rows.iter().flatten();
     let backwards = targets.any(|to| others.iter().any(|from| is_shortly_ahead(to, from)));
-    let mut parts: [Option<Lines<'_>>; N] = [const { None }; N];
-    for (part, row) in parts.iter_mut().zip(rows) {
-        *part = row.map(simd::lines);
-    }
-    let first = parts.iter().flatten().next();
-    let [head, count, tail] = first.map_or([0; 3], |(head, lines, tail)| {
-        [head.len(), lines.len(), tail.len()]
-    });
-    for (_, _, tail) in parts.iter().flatten() {
-        prefetch(tail);
-    }
-    for start in (0..head).step_by(LANES) {
-        for (part, value) in parts.iter_mut().zip(values.at(some::<I, M>(others, start))) {
-            if let Some((head, ..)) = part {
-                store_some::<I>(value, &mut head[start..]);
-            }
+    let (mut heads, mut wholes, mut tails) = (
+        [const { None }; N],
+        [const { None }; N],
+        [const { None }; N],
+    );
+    let [mut head, mut count] = [0; 2];
+    for (index, row) in rows.into_iter().enumerate() {
+        if let Some(row) = row {
+            let (first, lines, last) = simd::lines(row);
+            [head, count] = [first.len(), lines.len()];
+            prefetch(last);
+            (heads[index], wholes[index], tails[index]) = (Some(first), Some(lines), Some(last));
         }
     }
+    store_some::<I, false, M, N>(heads, others, 0, values);
     let (from, order) = (groups(others, head, count), Order::new(count, backwards));
-    let mut wholes = [const { None }; N];
-    for (whole, part) in wholes.iter_mut().zip(&mut parts) {
-        *whole = part.as_mut().map(|(_, lines, _)| &mut **lines);
-    }
-    // In turn, the stores to a row follow each other in memory, which takes lines that are stored in parts better (on Zen 3;
-    // `cargo bench -- triplet_margin/forward_backward/65536x768`).
+    // In turn, the stores to a row follow each other in memory, which takes lines that are stored in parts better; sums between them cost more than they save
+    // then, and rows that are asked for do not (on Zen 3; `cargo bench -- triplet_margin/forward_backward/65536x768`).
     let together = I::WHOLE_LINES;
-    write::<I, _, M, N>(wholes, order, from, values, &ByStream, together, sums);
-    for start in (0..tail).step_by(LANES) {
-        let from = head + count * LANES + start;
-        for (part, value) in parts.iter_mut().zip(values.at(some::<I, M>(others, from))) {
-            if let Some((_, _, tail)) = part {
-                store_some::<I>(value, &mut tail[start..]);
-            }
-        }
-    }
+    write::<I, _, _, M, N>(wholes, order, from, values, &ByStream, together, meanwhile);
+    store_some::<I, false, M, N>(tails, others, head + count * LANES, values);
 }
 
 #[cfg(test)]

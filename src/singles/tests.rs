@@ -199,11 +199,12 @@ impl Advance for Count {
     }
 }
 
-/// Four groups of [`Sums`], together or in turn.
+/// Four groups of [`Sums`], together or in turn, while so many numbers of other rows are asked for.
 struct Groups<'a> {
     rows: [Option<&'a mut [[f32; LANES]]>; 2],
     backwards: bool,
     together: bool,
+    asked: usize,
 }
 
 impl Kernel for Groups<'_> {
@@ -212,32 +213,38 @@ impl Kernel for Groups<'_> {
     fn run<I: Isa>(self) -> usize {
         let (x, y) = ([[1.5; LANES]; 4], [0.0, 1.0, 2.0, 3.0].map(|y| [y; LANES]));
         let values = Sums::<I>([I::single(2.0), I::single(3.0)]);
-        let (order, mut count) = (Order::new(4, self.backwards), Count(0));
-        let put = ByStore { added: false };
+        let order = Order::new(4, self.backwards);
+        let put = ByStore::<false>;
         let from = [&x[..], &y[..]];
-        write::<I, _, 2, 2>(
+        let mut meanwhile = Meanwhile {
+            sums: Count(0),
+            asked: [&x, &y].map(|row| Some(&row.as_flattened()[..self.asked])),
+        };
+        write::<I, _, _, 2, 2>(
             self.rows,
             order,
             from,
             &values,
             &put,
             self.together,
-            &mut count,
+            &mut meanwhile,
         );
-        count.0
+        meanwhile.sums.0
     }
 }
 
 #[test]
-fn sums_go_on_once_for_each_group_whichever_rows_are_wanted() {
+fn the_rows_that_are_wanted_are_written_whatever_goes_on_meanwhile() {
     for level in available() {
-        for (backwards, together, wanted) in [
-            (false, true, [true, true]),
-            (true, true, [true, true]),
-            (false, false, [true, true]),
-            (true, false, [true, true]),
-            (false, true, [false, true]),
-            (true, true, [true, false]),
+        for (backwards, together, wanted, asked) in [
+            (false, true, [true, true], 0),
+            (true, true, [true, true], 4 * LANES),
+            (false, false, [true, true], 0),
+            (true, false, [true, true], 4 * LANES - 1),
+            (false, false, [true, true], 4 * LANES),
+            (true, false, [true, true], 4 * LANES),
+            (false, true, [false, true], 4 * LANES),
+            (true, true, [true, false], 0),
         ] {
             let mut rows = [[[-1.0; LANES]; 4]; 2];
             let [one, two] = &mut rows;
@@ -249,8 +256,16 @@ fn sums_go_on_once_for_each_group_whichever_rows_are_wanted() {
                 rows: some,
                 backwards,
                 together,
+                asked,
             };
-            assert_eq!(dispatch_at(level, groups), 4, "{level:?}, {wanted:?}");
+            // Sums go on once for each group, where all rows are written side by side.
+            let side_by_side = together && wanted == [true, true];
+            let sums_taken = if side_by_side { 4 } else { 0 };
+            assert_eq!(
+                dispatch_at(level, groups),
+                sums_taken,
+                "{level:?}, {wanted:?}"
+            );
             let sums = [[1.5, 3.5, 5.5, 7.5], [4.5; 4]];
             for ((row, sums), wanted) in rows.into_iter().zip(sums).zip(wanted) {
                 let expected = if wanted { sums } else { [-1.0; 4] };

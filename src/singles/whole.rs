@@ -2,7 +2,7 @@
 
 use super::Singles;
 use crate::kernels::Advance;
-use crate::simd::{Isa, LANES, Line};
+use crate::simd::{Isa, LANES, Line, prefetch_group};
 
 /// The groups of a row, forwards or backwards.
 #[derive(Clone, Copy)]
@@ -42,17 +42,15 @@ pub(super) trait Put<I: Isa> {
     fn put(&self, value: I::Single, to: &mut Self::Place);
 }
 
-/// By ordinary stores.
-pub(super) struct ByStore {
-    pub(super) added: bool,
-}
+/// By ordinary stores; or added to what is there.
+pub(super) struct ByStore<const ADDED: bool>;
 
-impl<I: Isa> Put<I> for ByStore {
+impl<I: Isa, const ADDED: bool> Put<I> for ByStore<ADDED> {
     type Place = [f32; LANES];
 
     #[inline(always)]
     fn put(&self, value: I::Single, to: &mut [f32; LANES]) {
-        I::store(joined::<I>(self.added, to, value), to);
+        I::store(joined::<I, ADDED>(to, value), to);
     }
 }
 
@@ -68,17 +66,34 @@ impl<I: Isa> Put<I> for ByStream {
     }
 }
 
-/// Writes whole groups of some rows from those of others: of all rows side by side, or of one row after the other, where not all are wanted or that is faster. Sums
-/// go on meanwhile, once for each group.
+/// What goes on while rows are written.
+pub(super) struct Meanwhile<'r, S, const N: usize> {
+    /// Go on once for each group, where rows are written side by side.
+    pub(super) sums: S,
+    /// Asked for, where rows are written one after the other: group by group with the row in the same place, if it has as many.
+    pub(super) asked: [Option<&'r [f32]>; N],
+}
+
+impl<const N: usize> Meanwhile<'_, (), N> {
+    #[inline(always)]
+    pub(super) fn nothing() -> Self {
+        Self {
+            sums: (),
+            asked: [None; N],
+        }
+    }
+}
+
+/// Writes whole groups of some rows from those of others: of all rows side by side, or of one row after the other, where not all are wanted or that is faster.
 #[inline(always)]
-pub(super) fn write<I: Isa, P: Put<I>, const M: usize, const N: usize>(
+pub(super) fn write<I: Isa, P: Put<I>, S: Advance, const M: usize, const N: usize>(
     rows: [Option<&mut [P::Place]>; N],
     order: Order,
     others: [&[[f32; LANES]]; M],
     values: &impl Singles<I, M, N>,
     put: &P,
     together: bool,
-    sums: &mut impl Advance,
+    meanwhile: &mut Meanwhile<'_, S, N>,
 ) {
     if together && rows.iter().all(Option::is_some) {
         let mut rows = rows.map(Option::unwrap_or_default);
@@ -86,27 +101,58 @@ pub(super) fn write<I: Isa, P: Put<I>, const M: usize, const N: usize>(
             *row = &mut std::mem::take(row)[..order.count];
         }
         for group in order {
-            sums.advance();
+            meanwhile.sums.advance();
             let values = values.at(load::<I, M>(others, group));
-            for (row, value) in rows.iter_mut().zip(values) {
-                put.put(value, &mut row[group]);
+            for (row, value) in rows.iter_mut().zip(&values) {
+                put.put(*value, &mut row[group]);
             }
         }
         return;
     }
-    let mut first = true;
-    for (index, row) in rows.into_iter().enumerate() {
-        let Some(row) = row else { continue };
-        let row = &mut row[..order.count];
+    // Each with an index that the compiler knows: what is not used of a group's values is not computed then.
+    const { assert!(N <= 3) };
+    let mut rows = rows;
+    write_row::<I, P, M, N, 0>(&mut rows, order, others, values, put, &meanwhile.asked);
+    if N > 1 {
+        write_row::<I, P, M, N, 1>(&mut rows, order, others, values, put, &meanwhile.asked);
+    }
+    if N > 2 {
+        write_row::<I, P, M, N, 2>(&mut rows, order, others, values, put, &meanwhile.asked);
+    }
+}
+
+/// Writes the row at an index if it is wanted, while as many groups of another are asked for if it has them.
+#[inline(always)]
+fn write_row<I: Isa, P: Put<I>, const M: usize, const N: usize, const INDEX: usize>(
+    rows: &mut [Option<&mut [P::Place]>; N],
+    order: Order,
+    others: [&[[f32; LANES]]; M],
+    values: &impl Singles<I, M, N>,
+    put: &P,
+    asked: &[Option<&[f32]>; N],
+) {
+    let Some(row) = rows[INDEX].take() else {
+        return;
+    };
+    let row = &mut row[..order.count];
+    // Two loops, so that there is no question for each group.
+    if let Some(asked) = asked[INDEX]
+        && let Some(asked) = asked.as_chunks().0.get(..order.count)
+    {
         for group in order {
-            if first {
-                sums.advance();
-            }
-            // What is not used of these is not computed.
-            let value = values.at(load::<I, M>(others, group))[index];
-            put.put(value, &mut row[group]);
+            prefetch_group(&asked[group]);
+            put.put(
+                values.at(load::<I, M>(others, group))[INDEX],
+                &mut row[group],
+            );
         }
-        first = false;
+    } else {
+        for group in order {
+            put.put(
+                values.at(load::<I, M>(others, group))[INDEX],
+                &mut row[group],
+            );
+        }
     }
 }
 
@@ -121,8 +167,11 @@ fn load<I: Isa, const M: usize>(groups: [&[[f32; LANES]]; M], group: usize) -> [
 
 /// What is stored of some columns where others are already: their sum, or what comes.
 #[inline(always)]
-pub(super) fn joined<I: Isa>(added: bool, there: &[f32; LANES], comes: I::Single) -> I::Single {
-    if added {
+pub(super) fn joined<I: Isa, const ADDED: bool>(
+    there: &[f32; LANES],
+    comes: I::Single,
+) -> I::Single {
+    if ADDED {
         // From −0, which leaves the sign of a zero right: −0 + 0 is 0.
         let negated = I::single_sub(I::single(-0.0), comes);
         I::single_sub(I::load(there), negated)

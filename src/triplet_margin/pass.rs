@@ -6,7 +6,7 @@ use super::gradient::{Differences, OneNegative, SingleDifferences, Triplet};
 use super::several::{Several, WriteSeveral};
 use super::{TripletMarginInput, TripletMarginLoss};
 use crate::distance::{Chosen, Measured, Slope};
-use crate::kernels::{Begun, Groups};
+use crate::kernels::{Begun, Coming, Groups};
 use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
@@ -123,6 +123,12 @@ impl<A: Scalar> Pass<'_, '_, A> {
         outcome
     }
 
+    /// The same as slices of `f32`, where they are that.
+    #[inline(always)]
+    fn singles(&self, row: Option<usize>) -> Option<[&[f32]; 3]> {
+        singles(self.triplet(row?))
+    }
+
     #[inline(always)]
     pub(super) fn negative(&self, row: usize, k: usize) -> ArrayView1<'_, A> {
         let negatives = self.input.negatives;
@@ -195,10 +201,14 @@ impl<A: Scalar> Pass<'_, '_, A> {
         let stores = out.stores;
         if let [Some(anchor), Some(positive), Some(negative)] = triplet.map(A::singles) {
             // Other distances take no sums of squares.
-            let coming = out.coming.and_then(|row| match differences {
-                Some(_) => singles(self.triplet(row)),
-                None => None,
-            });
+            let Coming { next, later } = match differences {
+                Some(_) => out.coming,
+                None => Coming::default(),
+            };
+            let coming = Coming {
+                next: self.singles(next),
+                later: self.singles(later),
+            };
             let next = (coming, begun);
             if near.pull == 0.0 && far.factor == 0.0 {
                 return write_ahead::<A, I, 0, 3, 3>(&mut rows, [], stores, &Zeros, next);
