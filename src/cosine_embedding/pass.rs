@@ -86,7 +86,7 @@ pub(super) fn tally(label: PairLabel, cosine: f64) -> [f64; 4] {
     }
 }
 
-/// Writes `factor` times the gradients of a cosine; zeros for a factor of zero, whatever the rows hold. Meanwhile begins the moments of the rows that come next.
+/// Writes `factor` times the gradients of a cosine; zeros for a factor of zero, whatever the rows hold. Meanwhile prepares for the rows that come next.
 #[inline(always)]
 pub(super) fn write<A: Scalar, I: Isa>(
     pair: [&[A]; 2],

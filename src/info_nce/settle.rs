@@ -163,7 +163,7 @@ impl<A: Scalar> Pass<A> {
         self.begun.clear();
     }
 
-    /// What comes after row `at`, the negative `index` of a query: that of the next query, and one some rows after it.
+    /// What comes after the negative `index` of a query: that of the next query, and one some rows after it.
     #[inline(always)]
     fn coming<'r, I: Isa>(
         &self,
@@ -176,11 +176,12 @@ impl<A: Scalar> Pass<A> {
             return Coming::default();
         };
         let negatives = own.of(query);
-        let at = Coming::rows::<I>(negatives.start + index, negatives.end, own.rows.nrows());
+        let Coming { next, later } =
+            Coming::rows::<I>(negatives.start + index, negatives.end, own.rows.nrows());
         let rows = |at| singles([row_of(listed.input.queries, query), row_of(own.rows, at)]);
         Coming {
-            next: at.next.and_then(rows),
-            later: at.later.and_then(rows),
+            next: next.and_then(rows),
+            later: later.and_then(rows),
         }
     }
 

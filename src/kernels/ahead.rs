@@ -1,8 +1,8 @@
 //! What is prepared of a row before its turn, while the gradient of the row before is written.
 //!
 //! A pass that reads a row and then writes its gradient uses the memory by turns, and neither the reads nor the writes keep it busy. With the next row asked
-//! for between the stores, both go on at the same time; where a store past the caches is of a whole line, its sums are taken between them, and rows after it
-//! asked for ([`write_ahead`](crate::singles::write_ahead); `benches/peers/run --only forward_backward/65536x768`, beside the streamed copy).
+//! for between the stores, both go on at the same time; where a store past the caches is of a whole line, and all gradients are written, its sums are taken
+//! between them, and rows after it asked for ([`write_ahead`](crate::singles::write_ahead); `benches/peers/run --only forward_backward/65536x768`, beside the streamed copy).
 
 use super::Aligned;
 use crate::simd::{Isa, LANES, prefetch};
@@ -37,7 +37,7 @@ impl Begun {
 pub(crate) struct Coming<T> {
     /// What comes next, whose sums are to begin, or which is to be nearer by then.
     pub(crate) next: Option<T>,
-    /// What comes some rows later. Nothing where sums do not begin.
+    /// What comes some rows later, where sums begin.
     pub(crate) later: Option<T>,
 }
 
@@ -45,7 +45,7 @@ impl Coming<usize> {
     /// How many rows after the next one a row is that is asked for. One to five are equally good.
     const LATER: usize = 3;
 
-    /// That row `next` comes if it is one of the first `end`, and then others of so many rows in all.
+    /// Row `next`, if it comes before row `end`, and one after it of so many rows in all.
     #[inline(always)]
     pub(crate) fn rows<I: Isa>(next: usize, end: usize, all: usize) -> Self {
         let later = next + Self::LATER;

@@ -195,7 +195,7 @@ fn square_distances_from<A: Scalar, I: Isa>(
     [x, y, z]: [&[A]; 3],
     with_product: bool,
 ) -> [A::Real; 3] {
-    // One by one: the `map` of an array is a call.
+    // One by one: the `map` of this array is not inlined.
     let (x_whole, x_rest) = x.as_chunks::<LANES>();
     let (y_whole, y_rest) = y.as_chunks::<LANES>();
     let (z_whole, z_rest) = z.as_chunks::<LANES>();

@@ -66,7 +66,7 @@ pub(crate) fn prefetch<A: Scalar>(numbers: &[A]) {
     let _ = numbers;
 }
 
-/// Asks for sixteen numbers, wherever they begin, to be brought into the first-level cache: for what is read next but one loop, a few of them at a time.
+/// Asks for the line of the first of sixteen numbers to be brought into the first-level cache: for a row that is read soon, a line at a time between other work.
 #[inline(always)]
 pub(crate) fn prefetch_group(numbers: &[f32; LANES]) {
     #[cfg(target_arch = "x86_64")]

@@ -211,7 +211,8 @@ impl Kernel for Groups<'_> {
     type Output = usize;
     #[inline(always)]
     fn run<I: Isa>(self) -> usize {
-        let (x, y) = ([[1.5; LANES]; 4], [0.0, 1.0, 2.0, 3.0].map(|y| [y; LANES]));
+        let x = [1.5, 2.5, 3.5, 4.5].map(|x| [x; LANES]);
+        let y = [0.0, 1.0, 2.0, 3.0].map(|y| [y; LANES]);
         let values = Sums::<I>([I::single(2.0), I::single(3.0)]);
         let order = Order::new(4, self.backwards);
         let put = ByStore::<false>;
@@ -266,7 +267,7 @@ fn the_rows_that_are_wanted_are_written_whatever_goes_on_meanwhile() {
                 sums_taken,
                 "{level:?}, {wanted:?}"
             );
-            let sums = [[1.5, 3.5, 5.5, 7.5], [4.5; 4]];
+            let sums = [[1.5, 4.5, 7.5, 10.5], [4.5, 7.5, 10.5, 13.5]];
             for ((row, sums), wanted) in rows.into_iter().zip(sums).zip(wanted) {
                 let expected = if wanted { sums } else { [-1.0; 4] };
                 assert!(

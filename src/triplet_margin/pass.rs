@@ -179,7 +179,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
         }
     }
 
-    /// One negative: the three rows at the same time. Meanwhile begins the squares of the rows that come next.
+    /// One negative: the gradients of its three rows. Meanwhile prepares for the rows that come next.
     #[inline(always)]
     fn write_one<I: Isa>(
         &self,
@@ -200,7 +200,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
         ];
         let stores = out.stores;
         if let [Some(anchor), Some(positive), Some(negative)] = triplet.map(A::singles) {
-            // Other distances take no sums of squares.
+            // Other distances take no sums of squares, which could begin.
             let Coming { next, later } = match differences {
                 Some(_) => out.coming,
                 None => Coming::default(),

@@ -5,8 +5,8 @@ use std::ops::Range;
 use contrastive::{
     CosineEmbeddingGradient, CosineEmbeddingInput, CosineEmbeddingLoss,
     CosineEmbeddingOwnedGradient, CosineSimilarityLoss, InfoNceInput, InfoNceLoss, Loss,
-    OwnedGradient, PairInput, PairLabel, Reduction, Scalar, TripletMarginInput, TripletMarginLoss,
-    Want, Workspace,
+    OwnedGradient, PairInput, PairLabel, Reduction, Scalar, TripletMarginGradient,
+    TripletMarginInput, TripletMarginLoss, TripletMarginOwnedGradient, Want, Workspace,
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate, s};
 
@@ -117,6 +117,51 @@ fn are_those_of_rows_by_themselves<A: Scalar>() {
 fn results_of_a_large_batch_have_the_bits_of_its_rows_by_themselves() {
     are_those_of_rows_by_themselves::<f32>();
     are_those_of_rows_by_themselves::<f64>();
+}
+
+/// Each subset of the gradients of a large batch has the bits of all.
+#[test]
+fn gradients_that_are_wanted_alone_get_the_same_bits_in_a_large_batch() {
+    let [x, y, z] = batch::<f32>();
+    let labels = Array1::from_shape_fn(ROWS, |i| PairLabel::from(i % 3 != 0));
+    let input = CosineEmbeddingInput::new(x.view(), y.view(), labels.view());
+    let loss = CosineEmbeddingLoss::new(0.0).expect("a margin");
+    let all = results(&loss, input, ROWS).1;
+    for wanted in [[true, false], [false, true]] {
+        let mut some = CosineEmbeddingOwnedGradient::zeros(input);
+        let views = CosineEmbeddingGradient {
+            x: wanted[0].then_some(some.x.view_mut()),
+            y: wanted[1].then_some(some.y.view_mut()),
+        };
+        loss.forward_backward(input, views).expect("a good batch");
+        assert!(!wanted[0] || all_bits(&some.x) == all_bits(&all.x));
+        assert!(!wanted[1] || all_bits(&some.y) == all_bits(&all.y));
+    }
+    let input = TripletMarginInput::new(x.view(), y.view(), z.view());
+    let loss = TripletMarginLoss::new(1.0).expect("a margin");
+    let all = results(&loss, input, ROWS).1;
+    for subset in 1..7 {
+        let wanted = [1, 2, 4].map(|bit| subset & bit != 0);
+        let mut some = TripletMarginOwnedGradient::zeros(input);
+        let views = TripletMarginGradient {
+            anchor: wanted[0].then_some(some.anchor.view_mut()),
+            positive: wanted[1].then_some(some.positive.view_mut()),
+            negatives: wanted[2].then_some(some.negatives.view_mut()),
+        };
+        loss.forward_backward(input, views).expect("a good batch");
+        assert!(
+            !wanted[0] || all_bits(&some.anchor) == all_bits(&all.anchor),
+            "{subset}"
+        );
+        assert!(
+            !wanted[1] || all_bits(&some.positive) == all_bits(&all.positive),
+            "{subset}"
+        );
+        assert!(
+            !wanted[2] || all_bits(&some.negatives) == all_bits(&all.negatives),
+            "{subset}"
+        );
+    }
 }
 
 /// Gradient views that lie differently to the lines of the cache, one of them in columns of a wider matrix, one with rows the other way round.
