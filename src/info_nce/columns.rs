@@ -1,8 +1,8 @@
 //! The softmax over the queries of each document: by itself, or as a part of its query's.
 
+use super::askers::Askers;
 use super::engine::Engine;
 use super::listed::times;
-use super::positives::Askers;
 use super::softmax::Partition;
 use crate::scalar::Scalar;
 

@@ -4,11 +4,12 @@ use std::sync::atomic::AtomicUsize;
 
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, s};
 
+use super::askers::Askers;
 use super::embeddings::Embeddings;
 use super::listed_rules::ListedRules;
 use super::own::{Own, OwnRows};
 use super::pairs::PairRows;
-use super::positives::{Askers, Positives};
+use super::positives::Positives;
 use super::query::Query;
 use super::rules::FalseNegatives;
 use super::settle::{Documents, Settle};

@@ -1,6 +1,7 @@
 //! InfoNCE: a query against its positive document and whatever else competes with it.
 
 mod apply;
+mod askers;
 mod block;
 mod checks;
 mod chunks;

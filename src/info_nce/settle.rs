@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
+use super::askers::Askers;
 use super::embeddings::Embeddings;
 use super::listed::{Listed, Unfinished, Views, times};
 use super::own::{Own, OwnRows};
 use super::own_gradient::{Multiple, OwnNegative};
 use super::pairs::PairRows;
-use super::positives::Askers;
 use super::query::Query;
 use super::softmax::Partition;
 use crate::kernels::{Begun, Coming, Groups, dot};

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayViewMut2, s};
 
+use super::askers::Askers;
 use super::block::{Left, Side};
 use super::engine::Engine;
 use super::finish::{AddSums, Along, FinishRows};
@@ -11,7 +12,6 @@ use super::lanes::Lanes;
 use super::layout::Chunk;
 use super::listed::times;
 use super::own::{OwnRows, Starts};
-use super::positives::Askers;
 use super::tiles::WeightSums;
 use crate::blocks::{Units, for_each};
 use crate::scalar::Scalar;

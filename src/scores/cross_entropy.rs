@@ -1,6 +1,7 @@
 //! Softmax cross-entropy of one row of scores with any number of positives.
 
 use super::exponentials::{Exponentials, exponentiate};
+use super::pair::Pair;
 use super::positives::Members;
 use crate::several_positives::SeveralPositives;
 use crate::simd::{Isa, Kernel};
@@ -154,62 +155,9 @@ impl Row<'_, '_> {
         self.share() * (self.pair_smoothing() * self.others.count - self.pair(score).others)
     }
 
-    /// One positive against the others.
     #[inline(always)]
     fn pair(&self, score: f64) -> Pair {
-        let others = &self.others;
-        // The sum is NaN where one of the others is; an infinite positive is no score.
-        let nan = others.sum
-            + if score == f64::INFINITY {
-                f64::NAN
-            } else {
-                score
-            };
-        if nan.is_nan() {
-            return Pair::all(f64::NAN);
-        }
-        if score == f64::NEG_INFINITY {
-            return Pair {
-                loss: f64::INFINITY,
-                slope: f64::NEG_INFINITY,
-                others: 1.0,
-                per_sum: if others.sum > 0.0 {
-                    1.0 / others.sum
-                } else {
-                    0.0
-                },
-                probability: 0.0,
-            };
-        }
-        if others.count == 0.0 {
-            return Pair {
-                probability: 1.0,
-                ..Pair::all(0.0)
-            };
-        }
-        let gap = -others.shifted(score, self.rule.per_temperature);
-        let (loss, per_sum, probability) = if gap <= 0.0 {
-            // log1p of the others' sum over the positive's keeps the digits of a loss near zero.
-            let share = others.sum * gap.exp();
-            (
-                share.ln_1p(),
-                gap.exp() / (1.0 + share),
-                1.0 / (1.0 + share),
-            )
-        } else {
-            let sum = others.sum + (-gap).exp();
-            (gap + sum.ln(), 1.0 / sum, (-gap).exp() / sum)
-        };
-        let weight = others.sum * per_sum;
-        // With the positive out of all reach an infinite gap has no weight.
-        let reach = if weight == 0.0 { 0.0 } else { weight * gap };
-        Pair {
-            loss,
-            slope: -(per_sum * others.moment + reach),
-            others: weight,
-            per_sum,
-            probability,
-        }
+        Pair::new(score, &self.others, self.rule.per_temperature)
     }
 
     /// The softmax over all candidates.
@@ -320,28 +268,6 @@ impl Row<'_, '_> {
             } else {
                 *x * judged.per_sum + judged.shift
             };
-        }
-    }
-}
-
-/// One positive against the others.
-struct Pair {
-    loss: f64,
-    slope: f64,
-    /// The sum of the others' probabilities: 1 − p.
-    others: f64,
-    per_sum: f64,
-    probability: f64,
-}
-
-impl Pair {
-    fn all(x: f64) -> Self {
-        Self {
-            loss: x,
-            slope: x,
-            others: x,
-            per_sum: x,
-            probability: x,
         }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod margin_mse;
 pub(crate) mod max_sim;
 mod max_sim_pass;
 mod offsets;
+mod pair;
 mod positives;
 mod row;
 mod slopes;

@@ -87,7 +87,7 @@ impl<const N: usize> Meanwhile<'_, (), N> {
 /// Writes whole groups of some rows from those of others: of all rows side by side, or of one row after the other, where not all are wanted or that is faster.
 #[inline(always)]
 pub(super) fn write<I: Isa, P: Put<I>, S: Advance, const M: usize, const N: usize>(
-    rows: [Option<&mut [P::Place]>; N],
+    mut rows: [Option<&mut [P::Place]>; N],
     order: Order,
     others: [&[[f32; LANES]]; M],
     values: &impl Singles<I, M, N>,
@@ -111,7 +111,6 @@ pub(super) fn write<I: Isa, P: Put<I>, S: Advance, const M: usize, const N: usiz
     }
     // Each with an index that the compiler knows: what is not used of a group's values is not computed then.
     const { assert!(N <= 3) };
-    let mut rows = rows;
     write_row::<I, P, M, N, 0>(&mut rows, order, others, values, put, &meanwhile.asked);
     if N > 1 {
         write_row::<I, P, M, N, 1>(&mut rows, order, others, values, put, &meanwhile.asked);
