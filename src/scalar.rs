@@ -46,6 +46,8 @@ pub trait Element: Float + NumAssign + Debug + Display + Default + Send + Sync +
     fn narrow(x: f64) -> Self;
     /// What a thread copies rows to.
     fn staging() -> &'static LocalKey<Cell<Vec<Self>>>;
+    /// Whether the type is `f32`. What runs only `if A::SINGLE` is not compiled for others.
+    const SINGLE: bool;
     /// Numbers as `f32`, if that is what they are.
     fn singles(x: &[Self]) -> Option<&[f32]>;
     fn singles_mut(x: &mut [Self]) -> Option<&mut [f32]>;
@@ -111,6 +113,7 @@ impl Element for f32 {
     ];
     const NEARLY_PARALLEL: f64 = 1e-4;
 
+    const SINGLE: bool = true;
     #[inline(always)]
     fn singles(x: &[Self]) -> Option<&[f32]> {
         Some(x)
@@ -201,6 +204,7 @@ impl Element for f64 {
     ];
     const NEARLY_PARALLEL: f64 = 1e-12;
 
+    const SINGLE: bool = false;
     #[inline(always)]
     fn singles(_: &[Self]) -> Option<&[f32]> {
         None

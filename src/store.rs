@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::kernels::{Aligned, Groups};
 use crate::scalar::Scalar;
-use crate::simd::{self, Isa, LANES};
+use crate::simd::{self, Isa, Kernel, LANES};
 
 /// How results go to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,13 @@ pub(crate) fn write_rows<A: Scalar, I: Isa, const N: usize>(
         compute(targets, columns.len(), start / LANES, &mut values);
         for (row, piece) in rows.iter_mut().zip(&pieces) {
             if let Some(row) = row {
-                put::<A, I>(row, &piece.0[..columns.len()], stores, columns.clone());
+                let (piece, columns) = (&piece.0[..columns.len()], columns.clone());
+                I::call(Put {
+                    row,
+                    piece,
+                    stores,
+                    columns,
+                });
             }
         }
     }
@@ -205,31 +211,45 @@ fn compute<A: Scalar, I: Isa, const N: usize>(
 }
 
 /// Copies computed columns to their row.
-#[inline(always)]
-fn put<A: Scalar, I: Isa>(
-    row: &mut ArrayViewMut1<'_, A>,
-    piece: &[A],
+struct Put<'p, 'r, A> {
+    row: &'p mut ArrayViewMut1<'r, A>,
+    piece: &'p [A],
     stores: Stores,
     columns: Range<usize>,
-) {
-    match row.as_slice_mut() {
-        Some(row) if stores == Stores::Streamed => simd::stream::<A, I>(&mut row[columns], piece),
-        Some(row) if stores == Stores::Added => {
-            let row = row[columns].iter_mut().zip(piece);
-            row.for_each(|(to, &x)| *to += x);
+}
+
+impl<A: Scalar> Kernel for Put<'_, '_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self {
+            row,
+            piece,
+            stores,
+            columns,
+        } = self;
+        match row.as_slice_mut() {
+            Some(row) if stores == Stores::Streamed => {
+                simd::stream::<A, I>(&mut row[columns], piece);
+            }
+            Some(row) if stores == Stores::Added => {
+                let row = row[columns].iter_mut().zip(piece);
+                row.for_each(|(to, &x)| *to += x);
+            }
+            Some(row) => row[columns].copy_from_slice(piece),
+            None if stores == Stores::Added => {
+                columns.zip(piece).for_each(|(column, &x)| row[column] += x);
+            }
+            None => columns.zip(piece).for_each(|(column, &x)| row[column] = x),
         }
-        Some(row) => row[columns].copy_from_slice(piece),
-        None if stores == Stores::Added => {
-            columns.zip(piece).for_each(|(column, &x)| row[column] += x);
-        }
-        None => columns.zip(piece).for_each(|(column, &x)| row[column] = x),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Kernel, available, dispatch_at};
+    use crate::simd::{available, dispatch_at};
     use ndarray::{Array1, Array2, s};
 
     /// Copies `from` doubled and negated to two rows.

@@ -9,7 +9,7 @@ use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 use crate::similarity::{Cosine, CosineSlope, SingleSlope, begun_cosine};
-use crate::singles::{Singles, Zeros, write_ahead};
+use crate::singles::{Singles, write_ahead, write_zeros};
 use crate::staging::{Held, singles};
 use crate::store::{Columns, Stores, write_rows};
 
@@ -96,9 +96,11 @@ pub(super) fn write<A: Scalar, I: Isa>(
     stores: Stores,
     next: (Coming<[&[f32]; 2]>, &mut Begun),
 ) {
-    if let [Some(x), Some(y)] = pair.map(A::singles) {
+    if A::SINGLE
+        && let [Some(x), Some(y)] = pair.map(A::singles)
+    {
         if factor == 0.0 {
-            return write_ahead::<A, I, 0, 2, 2>(&mut rows, [], stores, &Zeros, next);
+            return write_zeros::<A, I, 2, 2>(rows, stores, next);
         }
         if let Some(slopes) = cosine.singles::<I>(factor) {
             let gradient = SinglePair(slopes);

@@ -25,7 +25,7 @@ pub(super) unsafe fn tiles<
 ) {
     let mut column = 0;
     while column < task.width {
-        let wide = PANELS * VECTORS > 2 && column + 2 * V::COUNT < task.width;
+        let wide = const { PANELS * VECTORS > 2 } && column + 2 * V::COUNT < task.width;
         // SAFETY: the columns from `column` on lie inside the task; those of a wide strip start with a panel, because all before them were whole.
         column += unsafe {
             if wide {
@@ -62,14 +62,14 @@ unsafe fn strip<
         row += unsafe {
             match task.m - row {
                 // What sixes leave over goes in fives, as many as leave nothing: the few sums of a tile of two rows wait for each other.
-                rest if ROWS == 6 && rest % 6 != 0 && rest >= 5 * (6 - rest % 6) => {
+                rest if const { ROWS == 6 } && rest % 6 != 0 && rest >= 5 * (6 - rest % 6) => {
                     tile::<A, V, 5, PANELS, VECTORS>(task, row, column)
                 }
                 // So do the four sums of the row that threes may leave over.
-                4 if ROWS == 3 => tile::<A, V, 2, PANELS, VECTORS>(task, row, column),
+                4 if const { ROWS == 3 } => tile::<A, V, 2, PANELS, VECTORS>(task, row, column),
                 rest if rest >= ROWS => tile::<A, V, ROWS, PANELS, VECTORS>(task, row, column),
-                8.. => tile::<A, V, 8, PANELS, VECTORS>(task, row, column),
-                4.. => tile::<A, V, 4, PANELS, VECTORS>(task, row, column),
+                8.. if const { ROWS > 8 } => tile::<A, V, 8, PANELS, VECTORS>(task, row, column),
+                4.. if const { ROWS > 4 } => tile::<A, V, 4, PANELS, VECTORS>(task, row, column),
                 2.. => tile::<A, V, 2, PANELS, VECTORS>(task, row, column),
                 _ => tile::<A, V, 1, PANELS, VECTORS>(task, row, column),
             }
@@ -200,7 +200,7 @@ unsafe fn add_step<
     // SAFETY: passed on from the caller.
     unsafe {
         let load = |panel, vector| V::load(b.add(panel * b_panel + vector * V::COUNT));
-        if ROWS < PANELS * VECTORS {
+        if const { ROWS < PANELS * VECTORS } {
             let column: [V; ROWS] = std::array::from_fn(|row| V::splat(*a.row(row)));
             for panel in 0..PANELS {
                 for vector in 0..VECTORS {

@@ -9,7 +9,7 @@ use crate::kernels::{Groups, dot};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
 use crate::similarity::SingleSlope;
-use crate::singles::write_singles;
+use crate::singles::store_singles;
 use crate::staging::contiguous;
 use crate::store::{Columns, Stores, write_row};
 use crate::wide::Real;
@@ -102,12 +102,12 @@ impl<A: Scalar> FinishRows<'_, '_, '_, A> {
             for ((to, &g), &x) in row.iter_mut().zip(gradient).zip(x) {
                 *to = A::narrow(to.wide() + outer * (g.wide() - along * x.wide()));
             }
-        } else if let ([Some(x), Some(g)], Some(slope)) = (
-            [x, gradient].map(A::singles),
-            SingleSlope::ordinary(along, outer),
-        ) {
+        } else if A::SINGLE
+            && let [Some(x), Some(g)] = [x, gradient].map(A::singles)
+            && let Some(slope) = SingleSlope::ordinary(along, outer)
+        {
             // The sums have roundings of their own, which are larger.
-            write_singles::<A, I, 2, 1>(&mut [Some(row)], [x, g], Stores::Cached, &slope);
+            store_singles::<A, I, 2, 1>(&mut [Some(row)], [x, g], false, &slope);
         } else {
             let projected = Projected::<A, I> {
                 gradient: Groups::new(gradient),

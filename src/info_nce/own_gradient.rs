@@ -36,7 +36,7 @@ impl<A: Scalar> Kernel for OwnNegative<'_, '_, A> {
 
     #[inline(always)]
     fn run<I: Isa>(mut self) {
-        if self.is_written_in_singles::<I>() {
+        if A::SINGLE && self.is_written_in_singles::<I>() {
             return;
         }
         let Self { pair, factor, .. } = self;

@@ -128,22 +128,18 @@ impl Advance for () {
     fn advance(&mut self) {}
 }
 
-/// The sums of [`moments`](super::moments).
-impl<I: Isa> Advance for Ahead<'_, I, 2> {
+/// The sums of [`moments`](super::moments) of two rows, or of [`square_distances`](super::square_distances) of three, with the product.
+impl<I: Isa, const M: usize> Advance for Ahead<'_, I, M> {
     #[inline(always)]
     fn advance(&mut self) {
-        if let Some([x, y]) = self.group() {
-            I::add_moments(self.sums.each_mut(), x, y);
-        }
-    }
-}
-
-/// The sums of [`square_distances`](super::square_distances), with the product.
-impl<I: Isa> Advance for Ahead<'_, I, 3> {
-    #[inline(always)]
-    fn advance(&mut self) {
+        const { assert!(M == 2 || M == 3) };
         if let Some(rows) = self.group() {
-            I::add_difference_moments(self.sums.each_mut(), rows, true);
+            let sums = self.sums.each_mut();
+            match rows.as_slice() {
+                [x, y] => I::add_moments(sums, x, y),
+                [x, y, z] => I::add_difference_moments(sums, [x, y, z], true),
+                _ => {}
+            }
         }
     }
 }

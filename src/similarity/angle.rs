@@ -47,6 +47,18 @@ impl<A: Scalar> Kernel for AngleOf<'_, A> {
     }
 }
 
+/// [`scaled_moments`], which extreme rows alone need.
+struct ScaledMoments<'r, A>(&'r [A], &'r [A], [f64; 2]);
+
+impl<A: Scalar> Kernel for ScaledMoments<'_, A> {
+    type Output = Moments<A::Real>;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Moments<A::Real> {
+        scaled_moments::<A, I>(self.0, self.1, self.2)
+    }
+}
+
 #[inline(always)]
 fn measure<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Angle<A::Real> {
     let half = first_half(x.len());
@@ -58,9 +70,9 @@ fn measure<A: Scalar, I: Isa>(x: &[A], y: &[A]) -> Angle<A::Real> {
         dot::<A, I>(x_last, y_first) - dot::<A, I>(x_first, y_last)
     } else {
         scale = [x, y].map(|row| power_of_two_scale(row, 0.0));
-        sums = scaled_moments::<A, I>(x, y, scale);
-        scaled_moments::<A, I>(x_last, y_first, scale).xy
-            - scaled_moments::<A, I>(x_first, y_last, scale).xy
+        sums = I::call(ScaledMoments(x, y, scale));
+        I::call(ScaledMoments(x_last, y_first, scale)).xy
+            - I::call(ScaledMoments(x_first, y_last, scale)).xy
     };
     let Moments { xx, xy, yy } = sums;
     let norms = (xx.sqrt() * yy.sqrt()).value();

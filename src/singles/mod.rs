@@ -6,7 +6,7 @@ use ndarray::ArrayViewMut1;
 
 use crate::kernels::{Advance, Ahead, Begun, Coming, padded};
 use crate::scalar::Scalar;
-use crate::simd::{self, Isa, LANES, Line, prefetch};
+use crate::simd::{self, Isa, Kernel, LANES, Line, prefetch};
 use crate::store::Stores;
 use whole::{ByStore, ByStream, Meanwhile, Order, joined, write};
 
@@ -29,27 +29,25 @@ impl<I: Isa, const N: usize> Singles<I, 0, N> for Zeros {
     }
 }
 
-/// Writes rows as a function of `others` of the same length, or adds that to them; the same bits whatever their layout. A row that is `None` is not written.
+/// Writes zeros as [`write_ahead`] writes values: in a function of its own, since every loss has rows without loss.
 #[inline(always)]
-pub(crate) fn write_singles<A: Scalar, I: Isa, const M: usize, const N: usize>(
-    rows: &mut [Option<ArrayViewMut1<'_, A>>; N],
-    others: [&[f32]; M],
+pub(crate) fn write_zeros<A: Scalar, I: Isa, const N: usize, const C: usize>(
+    rows: [Option<ArrayViewMut1<'_, A>>; N],
     stores: Stores,
-    values: &impl Singles<I, M, N>,
+    (coming, begun): (Coming<[&[f32]; C]>, &mut Begun),
 ) {
-    let added = stores == Stores::Added;
-    match contiguous(rows) {
-        None => scatter(rows, others, added, values),
-        Some(targets) if stores == Stores::Streamed && lie_alike(&targets) => {
-            stream(targets, others, values, &mut Meanwhile::nothing());
-        }
-        Some(targets) if added => store::<I, true, M, N>(targets, others, values),
-        Some(targets) => store::<I, false, M, N>(targets, others, values),
-    }
+    I::call(WriteZeros {
+        rows,
+        stores,
+        coming,
+        begun,
+    });
 }
 
-/// The same. Where the rows are streamed, it is prepared meanwhile for those that come: the sums of the next ones begin, or they are asked for. Where fewer are
-/// written than come next, it is the last of these that stand in their place.
+/// Writes rows as a function of `others` of the same length, or adds that to them; the same bits whatever their layout. A row that is `None` is not written.
+///
+/// Where the rows are streamed, it is prepared meanwhile for those that come: the sums of the next ones begin, or they are asked for. Where fewer are written than
+/// come next, it is the last of these that stand in their place.
 #[inline(always)]
 pub(crate) fn write_ahead<A: Scalar, I: Isa, const M: usize, const N: usize, const C: usize>(
     rows: &mut [Option<ArrayViewMut1<'_, A>>; N],
@@ -57,27 +55,58 @@ pub(crate) fn write_ahead<A: Scalar, I: Isa, const M: usize, const N: usize, con
     stores: Stores,
     values: &impl Singles<I, M, N>,
     (coming, begun): (Coming<[&[f32]; C]>, &mut Begun),
-) where
-    for<'r> Ahead<'r, I, C>: Advance,
-{
-    // Where nothing comes, sums that are not wanted would take their registers all the same.
-    if stores.look_ahead()
-        && let Some(next) = coming.next
+) {
+    if stores == Stores::Streamed
         && let Some(targets) = contiguous(rows).filter(lie_alike)
     {
         let mut asked = [None; N];
-        for (asked, row) in asked.iter_mut().zip(&next[C.saturating_sub(N)..]) {
-            *asked = Some(*row);
+        if let Some(next) = coming.next {
+            for (asked, row) in asked.iter_mut().zip(&next[C.saturating_sub(N)..]) {
+                *asked = Some(*row);
+            }
         }
-        if !I::WHOLE_LINES {
-            return stream(targets, others, values, &mut Meanwhile { sums: (), asked });
+        // Where nothing comes, sums that are not wanted would take their registers all the same.
+        if I::WHOLE_LINES && coming.next.is_some() {
+            let sums = Ahead::<I, C>::new(coming);
+            let mut meanwhile = Meanwhile { sums, asked };
+            stream(targets, others, values, &mut meanwhile);
+            return meanwhile.sums.leave(begun);
         }
-        let sums = Ahead::new(coming);
-        let mut meanwhile = Meanwhile { sums, asked };
-        stream(targets, others, values, &mut meanwhile);
-        return meanwhile.sums.leave(begun);
+        return stream(targets, others, values, &mut Meanwhile { sums: (), asked });
     }
-    write_singles::<A, I, M, N>(rows, others, stores, values);
+    store_singles::<A, I, M, N>(rows, others, stores == Stores::Added, values);
+}
+
+/// The same by ordinary stores.
+#[inline(always)]
+pub(crate) fn store_singles<A: Scalar, I: Isa, const M: usize, const N: usize>(
+    rows: &mut [Option<ArrayViewMut1<'_, A>>; N],
+    others: [&[f32]; M],
+    added: bool,
+    values: &impl Singles<I, M, N>,
+) {
+    match contiguous(rows) {
+        None => scatter(rows, others, added, values),
+        Some(targets) if added => store::<I, true, M, N>(targets, others, values),
+        Some(targets) => store::<I, false, M, N>(targets, others, values),
+    }
+}
+
+struct WriteZeros<'r, 'v, A, const N: usize, const C: usize> {
+    rows: [Option<ArrayViewMut1<'v, A>>; N],
+    stores: Stores,
+    coming: Coming<[&'r [f32]; C]>,
+    begun: &'r mut Begun,
+}
+
+impl<A: Scalar, const N: usize, const C: usize> Kernel for WriteZeros<'_, '_, A, N, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(mut self) {
+        let next = (self.coming, self.begun);
+        write_ahead::<A, I, 0, N, C>(&mut self.rows, [], self.stores, &Zeros, next);
+    }
 }
 
 /// The rows as slices of `f32`. `None` if one is not that, or its columns do not lie side by side.
@@ -114,18 +143,29 @@ fn scatter<A: Scalar, I: Isa, const M: usize, const N: usize>(
     values: &impl Singles<I, M, N>,
 ) {
     let len = rows.iter().flatten().map(|row| row.len()).max();
-    let len = len.unwrap_or(0);
-    for start in (0..len).step_by(LANES) {
-        let columns = start..len.min(start + LANES);
+    for start in (0..len.unwrap_or(0)).step_by(LANES) {
         let values = values.at(some::<I, M>(others, start));
-        for (row, value) in rows.iter_mut().zip(&values) {
-            if let Some(row) = row {
-                let mut lanes = [0.0; LANES];
-                I::store(*value, &mut lanes);
-                for (column, x) in columns.clone().zip(lanes) {
-                    let x = A::narrow(f64::from(x));
-                    row[column] = if added { row[column] + x } else { x };
-                }
+        let mut lanes = [[0.0; LANES]; N];
+        for (lanes, value) in lanes.iter_mut().zip(&values) {
+            I::store(*value, lanes);
+        }
+        scatter_lanes(rows, start, &lanes, added);
+    }
+}
+
+/// Sixteen columns of each row, or as many as there are. Not compiled with every use of [`scatter`], whose time goes to rows that are far apart.
+#[inline(never)]
+fn scatter_lanes<A: Scalar>(
+    rows: &mut [Option<ArrayViewMut1<'_, A>>],
+    start: usize,
+    lanes: &[[f32; LANES]],
+    added: bool,
+) {
+    for (row, lanes) in rows.iter_mut().zip(lanes) {
+        if let Some(row) = row {
+            for (to, &x) in row.iter_mut().skip(start).zip(lanes) {
+                let x = A::narrow(f64::from(x));
+                *to = if added { *to + x } else { x };
             }
         }
     }

@@ -23,7 +23,9 @@ impl Kernel for Write<'_> {
     #[inline(always)]
     fn run<I: Isa>(mut self) {
         let sums = Sums::<I>([I::single(2.0), I::single(3.0)]);
-        write_singles::<f32, I, 2, 2>(&mut self.rows, self.from, self.stores, &sums);
+        let mut nothing = Begun::NOTHING;
+        let nothing = (Coming::default(), &mut nothing);
+        write_ahead::<f32, I, 2, 2, 2>(&mut self.rows, self.from, self.stores, &sums, nothing);
     }
 }
 

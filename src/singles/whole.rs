@@ -112,10 +112,10 @@ pub(super) fn write<I: Isa, P: Put<I>, S: Advance, const M: usize, const N: usiz
     // Each with an index that the compiler knows: what is not used of a group's values is not computed then.
     const { assert!(N <= 3) };
     write_row::<I, P, M, N, 0>(&mut rows, order, others, values, put, &meanwhile.asked);
-    if N > 1 {
+    if const { N > 1 } {
         write_row::<I, P, M, N, 1>(&mut rows, order, others, values, put, &meanwhile.asked);
     }
-    if N > 2 {
+    if const { N > 2 } {
         write_row::<I, P, M, N, 2>(&mut rows, order, others, values, put, &meanwhile.asked);
     }
 }

@@ -10,7 +10,7 @@ use crate::kernels::{Begun, Coming, Groups};
 use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel};
-use crate::singles::{Zeros, write_ahead};
+use crate::singles::{write_ahead, write_zeros};
 use crate::staging::{Held, Scratch, singles};
 use crate::store::{Stores, write_rows};
 
@@ -199,7 +199,9 @@ impl<A: Scalar> Pass<'_, '_, A> {
                 .map(|views| negative_mut(views, out.row, 0)),
         ];
         let stores = out.stores;
-        if let [Some(anchor), Some(positive), Some(negative)] = triplet.map(A::singles) {
+        if A::SINGLE
+            && let [Some(anchor), Some(positive), Some(negative)] = triplet.map(A::singles)
+        {
             // Other distances take no sums of squares, which could begin.
             let Coming { next, later } = match differences {
                 Some(_) => out.coming,
@@ -211,7 +213,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
             };
             let next = (coming, begun);
             if near.pull == 0.0 && far.factor == 0.0 {
-                return write_ahead::<A, I, 0, 3, 3>(&mut rows, [], stores, &Zeros, next);
+                return write_zeros::<A, I, 3, 3>(rows, stores, next);
             }
             if let Some(gradient) = single_differences::<A, I>(near, far, differences) {
                 let triplet = [anchor, positive, negative];
