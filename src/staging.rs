@@ -59,23 +59,21 @@ pub(crate) fn singles<'r, A: Scalar, const N: usize>(
 pub(crate) struct Staging<A>(Vec<A>);
 
 impl<A: Scalar> Staging<A> {
+    /// Two rows. Not a loop over any number: what that collects goes through memory and is waited for there.
     #[inline(always)]
-    pub(crate) fn rows<'s, const N: usize>(
-        &'s mut self,
-        rows: [ArrayView1<'s, A>; N],
-    ) -> [&'s [A]; N] {
-        let mut slices = [&[] as &[A]; N];
-        let mut contiguous = true;
-        for (slice, row) in slices.iter_mut().zip(&rows) {
-            match row.to_slice() {
-                Some(row) => *slice = row,
-                None => contiguous = false,
-            }
+    pub(crate) fn pair<'s>(&'s mut self, [x, y]: [ArrayView1<'s, A>; 2]) -> [&'s [A]; 2] {
+        match (x.to_slice(), y.to_slice()) {
+            (Some(x), Some(y)) => [x, y],
+            _ => self.copied([x, y]),
         }
-        if contiguous {
-            slices
-        } else {
-            self.copied(rows)
+    }
+
+    /// Three.
+    #[inline(always)]
+    pub(crate) fn triplet<'s>(&'s mut self, [x, y, z]: [ArrayView1<'s, A>; 3]) -> [&'s [A]; 3] {
+        match (x.to_slice(), y.to_slice(), z.to_slice()) {
+            (Some(x), Some(y), Some(z)) => [x, y, z],
+            _ => self.copied([x, y, z]),
         }
     }
 

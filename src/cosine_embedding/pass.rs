@@ -57,7 +57,7 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
         out: Option<Out<'_, Views<'g, A>>>,
         held: &mut Held<A>,
     ) -> Outcome {
-        let [x, y] = held.staging.rows(self.pair(row));
+        let [x, y] = held.staging.pair(self.pair(row));
         let label = self.input.labels[row];
         let pair = begun_cosine::<A, I>(&held.begun, x, y, self.loss.epsilon);
         held.begun.clear();

@@ -34,7 +34,7 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Nested<'_, A> {
         held: &mut Held<A>,
     ) -> Outcome {
         let Pass { loss, input } = &self.pass;
-        let rows = held.staging.rows([input.x.row(row), input.y.row(row)]);
+        let rows = held.staging.pair([input.x.row(row), input.y.row(row)]);
         let label = input.labels[row];
         let (mut pairs, mut factors) = ([Cosine::none(); MOST], [0.0; MOST]);
         let count = self.lengths.len();

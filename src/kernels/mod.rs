@@ -78,23 +78,25 @@ fn striped_from<A: Scalar, I: Isa, V: Visit<A, I>>(
 ) -> V {
     let (x_whole, x_rest) = x.as_chunks::<LANES>();
     let (y_whole, y_rest) = y.as_chunks::<LANES>();
-    let (x_whole, y_whole) = (after(x_whole, first), after(y_whole, first));
-    let rest = [padded(x_rest), padded(y_rest)];
+    let mut rest = [[A::zero(); LANES]; 2];
+    let [x_last, y_last] = &mut rest;
+    pad(x_last, x_rest);
+    pad(y_last, y_rest);
     let rest_count = usize::from(!x_rest.is_empty());
     // One call of `group` in the code, for the whole groups and for the rest: each is a copy of all that it inlines.
-    let parts = [
-        (x_whole, y_whole),
-        (&rest[..rest_count], &rest[1..][..rest_count]),
-    ];
-    for (part, (x, y)) in parts.into_iter().enumerate() {
-        if part == 1 {
-            visitor.rest(x_rest.len());
-        }
-        for (x, y) in x.iter().zip(y) {
+    let mut part = (after(x_whole, first), after(y_whole, first));
+    let mut is_rest = false;
+    loop {
+        for (x, y) in part.0.iter().zip(part.1) {
             visitor.group(x, y);
         }
+        if is_rest {
+            return visitor;
+        }
+        is_rest = true;
+        visitor.rest(x_rest.len());
+        part = (&rest[..rest_count], &rest[1..][..rest_count]);
     }
-    visitor
 }
 
 /// The groups from one on.
@@ -136,11 +138,17 @@ impl<'r, A: Scalar> Groups<'r, A> {
 #[inline(always)]
 pub(crate) fn padded<A: Scalar>(rest: &[A]) -> [A; LANES] {
     let mut lanes = [A::zero(); LANES];
+    pad(&mut lanes, rest);
+    lanes
+}
+
+/// Copies what is left of a row to the first of so many zeros.
+#[inline(always)]
+fn pad<A: Scalar>(lanes: &mut [A; LANES], rest: &[A]) {
     // Most rows have no rest, and a copy of nothing would be a call all the same.
     if !rest.is_empty() {
         lanes[..rest.len()].copy_from_slice(rest);
     }
-    lanes
 }
 
 /// x·y.

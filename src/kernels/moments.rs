@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::ahead::Begun;
-use super::{Stripe, Visit, after, padded, striped, striped_from};
+use super::{Stripe, Visit, after, pad, striped, striped_from};
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, LANES};
 
@@ -199,26 +199,33 @@ fn square_distances_from<A: Scalar, I: Isa>(
     let (x_whole, x_rest) = x.as_chunks::<LANES>();
     let (y_whole, y_rest) = y.as_chunks::<LANES>();
     let (z_whole, z_rest) = z.as_chunks::<LANES>();
-    let rest = [padded(x_rest), padded(y_rest), padded(z_rest)];
+    let mut rest = [[A::zero(); LANES]; 3];
+    let [x_last, y_last, z_last] = &mut rest;
+    pad(x_last, x_rest);
+    pad(y_last, y_rest);
+    pad(z_last, z_rest);
     let rest_count = usize::from(!x_rest.is_empty());
     // As in `striped`.
-    let parts_of_rows = [
-        (
-            after(x_whole, first),
-            after(y_whole, first),
-            after(z_whole, first),
-        ),
-        (
-            &rest[..rest_count],
-            &rest[1..][..rest_count],
-            &rest[2..][..rest_count],
-        ),
-    ];
-    for (x, y, z) in parts_of_rows {
-        for ((x, y), z) in x.iter().zip(y).zip(z) {
+    let mut part = (
+        after(x_whole, first),
+        after(y_whole, first),
+        after(z_whole, first),
+    );
+    let mut is_rest = false;
+    loop {
+        for ((x, y), z) in part.0.iter().zip(part.1).zip(part.2) {
             let (hi, lo) = parts(&mut sums);
             A::add_difference_moments::<I>(hi, lo, [x, y, z], with_product);
         }
+        if is_rest {
+            break;
+        }
+        is_rest = true;
+        part = (
+            &rest[..rest_count],
+            &rest[1..][..rest_count],
+            &rest[2..][..rest_count],
+        );
     }
     let [squares, products, other_squares] = sums;
     [

@@ -167,7 +167,7 @@ where
         let Held {
             staging, scratch, ..
         } = held;
-        let [x, y] = staging.rows([self.x.row(row), self.y.row(row)]);
+        let [x, y] = staging.pair([self.x.row(row), self.y.row(row)]);
         let (value, slope) = self.measure.measure::<I>(x, y);
         let term = (self.term)(row, value);
         if let Some(out) = out {

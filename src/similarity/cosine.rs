@@ -127,6 +127,8 @@ pub(super) fn cosine_of<A: Scalar, I: Isa>(
         return Cosine::none();
     }
     let cosine = xy / norms;
+    // Here, where the processor divides twice at once.
+    let per_norms = 1.0 / norms.value();
     let mut distance = (A::Real::new(1.0, 0.0) - cosine).value();
     let shares = [xy / xx, xy / yy];
     if distance < A::NEARLY_PARALLEL && epsilon == 0.0 {
@@ -142,7 +144,7 @@ pub(super) fn cosine_of<A: Scalar, I: Isa>(
     Cosine {
         scale,
         shares,
-        per_norms: 1.0 / norms.value(),
+        per_norms,
         ordinary: ORDINARY.contains(&xx.value()) && ORDINARY.contains(&yy.value()),
         cosine: cosine.value(),
         distance,

@@ -40,9 +40,9 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, '_, A> {
             begun,
         } = held;
         if self.input.negatives.dim().1 == 1 {
-            self.one::<I>(row, staging.rows(self.triplet(row)), out, scratch, begun)
+            self.one::<I>(row, staging.triplet(self.triplet(row)), out, scratch, begun)
         } else {
-            let pair = staging.rows([self.input.anchor.row(row), self.input.positive.row(row)]);
+            let pair = staging.pair([self.input.anchor.row(row), self.input.positive.row(row)]);
             I::call(Several {
                 pass: self,
                 row,
