@@ -191,7 +191,7 @@ fn both<L: Send, R: Send>(
     (left(), right())
 }
 
-/// Rayon's, compiled once: its machinery around each kind of work was a tenth of this crate's code.
+/// Rayon's, compiled once and not with its machinery around each kind of work.
 #[cfg(feature = "rayon")]
 fn join(left: &mut (dyn FnMut() + Send), right: &mut (dyn FnMut() + Send)) {
     rayon::join(left, right);

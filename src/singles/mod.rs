@@ -163,9 +163,9 @@ fn scatter_lanes<A: Scalar>(
 ) {
     for (row, lanes) in rows.iter_mut().zip(lanes) {
         if let Some(row) = row {
-            for (to, &x) in row.iter_mut().skip(start).zip(lanes) {
+            for (column, &x) in (start..row.len()).zip(lanes) {
                 let x = A::narrow(f64::from(x));
-                *to = if added { *to + x } else { x };
+                row[column] = if added { row[column] + x } else { x };
             }
         }
     }
