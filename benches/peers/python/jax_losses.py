@@ -38,12 +38,17 @@ def triplet_margin(_):
     return loss
 
 
+def scaled(queries):
+    """n·D divisions by the temperature, where the scores would take n·n."""
+    return normalised(queries) / TEMPERATURE
+
+
 def scores(queries, documents):
-    return normalised(queries) @ normalised(documents).T / TEMPERATURE
+    return scaled(queries) @ normalised(documents).T
 
 
 def own_scores(queries, negatives):
-    return jnp.einsum("nd,nkd->nk", normalised(queries), normalised(negatives)) / TEMPERATURE
+    return jnp.einsum("nd,nkd->nk", scaled(queries), normalised(negatives))
 
 
 def info_nce(_):
@@ -60,7 +65,7 @@ def info_nce_symmetric(_):
 
 def info_nce_own_negatives(_):
     def loss(queries, documents, negatives):
-        positive = jnp.sum(normalised(queries) * normalised(documents), axis=1, keepdims=True) / TEMPERATURE
+        positive = jnp.sum(scaled(queries) * normalised(documents), axis=1, keepdims=True)
         both = jnp.concatenate([positive, own_scores(queries, negatives)], axis=1)
         return jnp.mean(jax.nn.logsumexp(both, axis=1) - both[:, 0])
 

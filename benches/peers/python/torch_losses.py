@@ -24,13 +24,17 @@ def triplet_margin(_):
     )
 
 
+def scaled(queries):
+    """n·D divisions by the temperature, where the scores would take n·n."""
+    return F.normalize(queries, dim=1) / TEMPERATURE
+
+
 def scores(queries, documents):
-    return F.normalize(queries, dim=1) @ F.normalize(documents, dim=1).T / TEMPERATURE
+    return scaled(queries) @ F.normalize(documents, dim=1).T
 
 
 def own_scores(queries, negatives):
-    queries, negatives = F.normalize(queries, dim=1), F.normalize(negatives, dim=2)
-    return torch.einsum("nd,nkd->nk", queries, negatives) / TEMPERATURE
+    return torch.einsum("nd,nkd->nk", scaled(queries), F.normalize(negatives, dim=2))
 
 
 def info_nce(labels):

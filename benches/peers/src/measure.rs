@@ -14,7 +14,9 @@ use crate::worker::{Engine, LIMIT, Worker};
 /// Milliseconds that one turn of one engine should take.
 const TURN: f64 = 150.0;
 /// Calls of one turn, at most.
-const CALLS: f64 = 400.0;
+const CALLS: f64 = 20_000.0;
+/// One call in so many is a warm-up, and at least one.
+const WARM_UPS: usize = 20;
 /// From this many milliseconds on a call needs no warm-up, and runs in three rounds only; in one from ten times as many.
 const SLOW: f64 = 1500.0;
 /// Between two turns: the last engine's idle threads stop spinning.
@@ -47,7 +49,6 @@ impl Measured {
 /// An engine in its turns.
 struct Runner<'a> {
     worker: &'a mut Worker,
-    note: String,
     times: Vec<f64>,
     last: f64,
 }
@@ -90,18 +91,18 @@ fn prepare<'a>(
     let mut runners = Vec::new();
     for worker in workers {
         let engine = worker.engine;
-        let checked = worker.prepare(case, folder).and_then(|note| {
-            let start = Instant::now();
-            if engine.name != LIMIT.name {
-                let outcome = worker.check(case, folder)?;
-                compare(case, ours.get_or_insert_with(|| outcome.clone()), &outcome)?;
+        let checked = worker.prepare(case, folder).and_then(|()| {
+            if engine.name == LIMIT.name {
+                return Ok(worker.run(0, 1)?[0]);
             }
-            Ok((note, start.elapsed().as_secs_f64() * 1e3))
+            let start = Instant::now();
+            let outcome = worker.check(case, folder)?;
+            compare(case, ours.get_or_insert_with(|| outcome.clone()), &outcome)?;
+            Ok(start.elapsed().as_secs_f64() * 1e3)
         });
         match checked {
-            Ok((note, last)) => runners.push(Runner {
+            Ok(last) => runners.push(Runner {
                 worker,
-                note,
                 times: Vec::new(),
                 last,
             }),
@@ -129,8 +130,11 @@ impl Runner<'_> {
             return Ok(());
         }
         sleep(PAUSE);
-        let warm_ups = usize::from(self.last < SLOW);
         let calls = (TURN / self.last).clamp(1.0, CALLS) as usize;
+        let warm_ups = match self.last < SLOW {
+            true => calls.div_ceil(WARM_UPS),
+            false => 0,
+        };
         let times = self.worker.run(warm_ups, calls)?;
         self.last = median(times.clone());
         self.times.extend(times);
@@ -139,12 +143,16 @@ impl Runner<'_> {
 
     fn finish(self) -> Figures {
         let mib = self.worker.peak().unwrap_or(f64::NAN);
+        let note = match self.worker.engine.name == LIMIT.name {
+            true => self.worker.note().unwrap_or_default(),
+            false => String::new(),
+        };
         let _ = self.worker.drop_case();
         Figures {
             engine: self.worker.engine,
             ms: median(self.times),
             mib,
-            note: self.note,
+            note,
         }
     }
 }

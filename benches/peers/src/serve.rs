@@ -1,10 +1,11 @@
 //! A worker: one engine in a process of its own, told what to do on standard input, a line at a time.
 //!
 //! ```text
-//! prepare CASE FOLDER   -> ready [note] | skip REASON
+//! prepare CASE FOLDER   -> ready | skip REASON
 //! check STEM            -> loss VALUE             (writes the gradients as STEM.0.bin, STEM.1.bin, … in f64)
 //! run WARM-UPS CALLS    -> ms T T …
 //! peak                  -> mib M                  (peak memory above the loaded inputs)
+//! note                  -> note TEXT              (what the table says beside the figure; asked of the limit only)
 //! drop                  -> ok
 //! ```
 //! `python/worker.py` speaks the same.
@@ -54,6 +55,7 @@ impl Worker<'_> {
             ["check", stem] => self.check(stem),
             ["run", warm_ups, calls] => self.run(number(warm_ups)?, number(calls)?),
             ["peak"] => Ok(format!("mib {}", memory::peak_above(self.resident))),
+            ["note"] => Ok(format!("note {}", self.session()?.note())),
             ["drop"] => {
                 self.session = None;
                 Ok("ok".into())
@@ -67,10 +69,9 @@ impl Worker<'_> {
         self.case = Some(case);
         match engines::open(self.engine, &case, folder) {
             Ok(session) => {
-                let note = session.note();
                 self.session = Some(session);
                 self.resident = memory::restart_peak();
-                Ok(format!("ready {note}"))
+                Ok("ready".into())
             }
             Err(reason) => Ok(format!("skip {reason}")),
         }
@@ -97,6 +98,7 @@ impl Worker<'_> {
 
     fn run(&mut self, warm_ups: usize, calls: usize) -> Result<String, String> {
         let session = self.session()?;
+        session.begin_turn();
         let mut answer = String::from("ms");
         for call in 0..warm_ups + calls {
             session.release();

@@ -85,11 +85,11 @@ impl Worker {
         })
     }
 
-    /// Loads a case; its note, or the reason why the engine skips it.
-    pub fn prepare(&mut self, case: &Case, folder: &Path) -> Result<String, String> {
+    /// Loads a case, or tells the reason why the engine skips it.
+    pub fn prepare(&mut self, case: &Case, folder: &Path) -> Result<(), String> {
         let answer = self.ask(&format!("prepare {case} {}", folder.display()))?;
         match answer.split_once(' ').unwrap_or((&answer, "")) {
-            ("ready", note) => Ok(note.into()),
+            ("ready", _) => Ok(()),
             (_, reason) => Err(reason.into()),
         }
     }
@@ -115,6 +115,12 @@ impl Worker {
     /// Milliseconds of each of `calls`, after so many that are not timed.
     pub fn run(&mut self, warm_ups: usize, calls: usize) -> Result<Vec<f64>, String> {
         self.figures(&format!("run {warm_ups} {calls}"))
+    }
+
+    /// What the limit was.
+    pub fn note(&mut self) -> Result<String, String> {
+        let answer = self.ask("note")?;
+        Ok(answer.strip_prefix("note ").unwrap_or_default().into())
     }
 
     /// MiB of peak memory above the loaded inputs.

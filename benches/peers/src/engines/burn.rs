@@ -71,7 +71,8 @@ impl Burn {
         match self.case.work {
             Work::CosineEmbedding => cosine_embedding(input(0), input(1), self.labels.clone()),
             Work::TripletMargin => triplet_margin(input(0), input(1), input(2)),
-            _ => self.info_nce(normalised(input(0)), normalised(input(1))),
+            // The queries divided by the temperature: the scores would be n·n numbers.
+            _ => self.info_nce(normalised(input(0)) / TEMPERATURE, normalised(input(1))),
         }
     }
 
@@ -84,13 +85,13 @@ impl Burn {
         let own = |queries: Tensor<2>| {
             let negatives = normalised(self.negatives.clone().expect("this loss has negatives"));
             let products = queries.unsqueeze_dim::<3>(1) * negatives;
-            products.sum_dim(2).squeeze_dim::<2>(2) / TEMPERATURE
+            products.sum_dim(2).squeeze_dim::<2>(2)
         };
         if self.case.work == Work::InfoNceOwnNegatives {
-            let positive = (queries.clone() * documents).sum_dim(1) / TEMPERATURE;
+            let positive = (queries.clone() * documents).sum_dim(1);
             return cross_entropy(Tensor::cat(vec![positive, own(queries)], 1));
         }
-        let scores = queries.clone().matmul(documents.transpose()) / TEMPERATURE;
+        let scores = queries.clone().matmul(documents.transpose());
         match self.case.work {
             Work::InfoNceOwnAndInBatch => cross_entropy(Tensor::cat(vec![scores, own(queries)], 1)),
             Work::InfoNceSymmetric => {

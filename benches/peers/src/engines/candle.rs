@@ -58,12 +58,14 @@ impl Candle {
     }
 
     fn info_nce(&self, input: &dyn Fn(usize) -> Tensor) -> Result<Tensor> {
-        let (queries, documents) = (normalised(&input(0))?, normalised(&input(1))?);
-        let scores = || queries.matmul(&documents.t()?)? / TEMPERATURE;
+        // The queries divided by the temperature: the scores would be n·n numbers.
+        let queries = (normalised(&input(0))? / TEMPERATURE)?;
+        let documents = normalised(&input(1))?;
+        let scores = || queries.matmul(&documents.t()?);
         let own = || own_scores(&queries, &normalised(&input(2))?);
         match self.case.work {
             Work::InfoNceOwnNegatives => {
-                let positive = ((&queries * &documents)?.sum_keepdim(1)? / TEMPERATURE)?;
+                let positive = (&queries * &documents)?.sum_keepdim(1)?;
                 cross_entropy(&Tensor::cat(&[positive, own()?], 1)?, &self.targets)
             }
             Work::InfoNceOwnAndInBatch => {
@@ -103,7 +105,7 @@ fn triplet_margin(anchor: &Tensor, positive: &Tensor, negative: &Tensor) -> Resu
 
 fn own_scores(queries: &Tensor, negatives: &Tensor) -> Result<Tensor> {
     let products = negatives.broadcast_mul(&queries.unsqueeze(1)?)?;
-    products.sum(D::Minus1)? / TEMPERATURE
+    products.sum(D::Minus1)
 }
 
 fn normalised(rows: &Tensor) -> Result<Tensor> {

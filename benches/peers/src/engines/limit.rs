@@ -3,6 +3,8 @@
 //! - Row losses: reading every input once, and with gradients writing as much; or, where that is slower (small batches
 //!   that live in the cache), the multiply-adds of one f64 pass over the rows.
 //! - InfoNCE: the three matrix products at the peak of fused multiply-adds; own negatives add the copy of their bytes.
+//!
+//! Each is done in the way that is fastest at the moment, which every turn tries anew: what other guests of a host are at changes which one that is.
 
 use super::{Opened, Session};
 use crate::case::{Case, Work};
@@ -11,10 +13,12 @@ use crate::probes::{Isa, available, fma, milliseconds};
 
 /// Operations of one step, at most: the rest would take as long again.
 const FLOPS: f64 = 2e10;
-/// Operations that decide which way is the fastest, at most.
-const TRIAL: f64 = 5e9;
+/// Operations that decide which way to do matrix products is the fastest, at most.
+const TRIAL: f64 = 5e8;
+/// Calls that decide it, after one that is not counted.
+const TRIALS: usize = 3;
 
-/// Something that the machine must do, in the fastest way found.
+/// Something that the machine must do, in one way.
 #[derive(Clone, Copy)]
 enum Task {
     Read {
@@ -31,9 +35,24 @@ enum Task {
     },
 }
 
+/// What a case needs; each in all ways that could be the fastest.
+enum Needs {
+    /// Both at the same time, so that the slower one counts.
+    Rows {
+        bytes: Vec<Task>,
+        arithmetic: Vec<Task>,
+    },
+    /// One after the other.
+    Each(Vec<Vec<Task>>),
+}
+
 struct Limit {
     scale: f64,
+    needs: Needs,
+    /// What this turn does.
     tasks: Vec<Task>,
+    /// What each turn did.
+    notes: Vec<String>,
     sources: Vec<Vec<Line>>,
     targets: Vec<Vec<Line>>,
 }
@@ -47,28 +66,32 @@ pub fn open(case: &Case) -> Opened {
             .collect()
     };
     let flops = case.product_flops() * case.width() as f64 / 4.0;
-    let mut limit = Limit {
-        scale: 1.0,
+    let (products, movement) = (arithmetic(flops), movement(case));
+    let needs = match case.work {
+        Work::CosineEmbedding | Work::TripletMargin => Needs::Rows {
+            bytes: movement,
+            arithmetic: arithmetic(row_flops(case)),
+        },
+        Work::InfoNceOwnNegatives => Needs::Each(vec![movement]),
+        Work::InfoNceOwnAndInBatch => Needs::Each(vec![movement, products]),
+        Work::InfoNce | Work::InfoNceSymmetric => Needs::Each(vec![products]),
+    };
+    let is_cut = matches!(case.work, Work::InfoNce | Work::InfoNceSymmetric);
+    Ok(Box::new(Limit {
+        scale: if is_cut {
+            (flops / FLOPS).max(1.0)
+        } else {
+            1.0
+        },
+        needs,
         tasks: Vec::new(),
+        notes: Vec::new(),
         sources: buffers(),
         targets: if case.backward { buffers() } else { Vec::new() },
-    };
-    let products = limit.fastest(arithmetic(flops));
-    let bytes = limit.fastest(movement(case));
-    let rows = limit.fastest(arithmetic(row_flops(case)));
-    limit.tasks = match case.work {
-        Work::CosineEmbedding | Work::TripletMargin if rows.0 > bytes.0 => vec![rows.1],
-        Work::CosineEmbedding | Work::TripletMargin | Work::InfoNceOwnNegatives => vec![bytes.1],
-        Work::InfoNceOwnAndInBatch => vec![bytes.1, products.1],
-        Work::InfoNce | Work::InfoNceSymmetric => {
-            limit.scale = (flops / FLOPS).max(1.0);
-            vec![products.1]
-        }
-    };
-    Ok(Box::new(limit))
+    }))
 }
 
-/// The ways to do so many f32 operations. The widest vectors are not the fastest on every machine.
+/// The ways to do so many f32 operations. The widest vectors are not the fastest on every machine; none at all never are.
 fn arithmetic(flops: f64) -> Vec<Task> {
     let ways = |isa| {
         let way = move |threads| Task::Arithmetic {
@@ -78,7 +101,12 @@ fn arithmetic(flops: f64) -> Vec<Task> {
         };
         thread_counts().into_iter().map(way)
     };
-    available().into_iter().flat_map(ways).collect()
+    let mut isas = available();
+    isas.retain(|isa| *isa != Isa::Portable);
+    if isas.is_empty() {
+        isas.push(Isa::Portable);
+    }
+    isas.into_iter().flat_map(ways).collect()
 }
 
 /// The ways to read, or to copy, the inputs.
@@ -117,33 +145,83 @@ fn thread_counts() -> Vec<usize> {
     if all == 1 { vec![1] } else { vec![1, all] }
 }
 
-impl Limit {
-    /// The fastest of several ways, and its milliseconds.
-    fn fastest(&mut self, ways: Vec<Task>) -> (f64, Task) {
-        let timed = ways
-            .into_iter()
-            .map(|way| (milliseconds(5, || self.perform(way, TRIAL)), way));
-        let fastest = timed.min_by(|a, b| a.0.total_cmp(&b.0));
-        fastest.expect("there is always a way")
-    }
-
-    fn perform(&mut self, task: Task, most: f64) {
-        match task {
-            Task::Read { threads } => read(&self.sources, threads),
-            Task::Copy { store, threads } => copy(&self.sources, &mut self.targets, store, threads),
-            Task::Arithmetic {
-                isa,
-                flops,
-                threads,
-            } => fma::run(isa, flops.min(most), threads),
+impl Task {
+    fn name(&self) -> String {
+        match self {
+            Self::Read { threads } => format!("read, {threads} thr."),
+            Self::Copy { store, threads } => format!("{} copy, {threads} thr.", store.name()),
+            Self::Arithmetic { isa, threads, .. } => format!("{} FMA, {threads} thr.", isa.name()),
         }
     }
 }
 
+impl Limit {
+    /// What is to be done, each in the way that is the fastest now.
+    fn chosen(&mut self) -> Vec<Task> {
+        let Self {
+            needs,
+            sources,
+            targets,
+            ..
+        } = self;
+        match needs {
+            Needs::Rows { bytes, arithmetic } => {
+                let (moved, computed) = (
+                    fastest(bytes, sources, targets, FLOPS),
+                    fastest(arithmetic, sources, targets, FLOPS),
+                );
+                vec![if computed.0 > moved.0 {
+                    computed.1
+                } else {
+                    moved.1
+                }]
+            }
+            Needs::Each(needs) => needs
+                .iter()
+                .map(|ways| fastest(ways, sources, targets, TRIAL).1)
+                .collect(),
+        }
+    }
+}
+
+/// The fastest of several ways, and its milliseconds.
+fn fastest(
+    ways: &[Task],
+    sources: &[Vec<Line>],
+    targets: &mut [Vec<Line>],
+    most: f64,
+) -> (f64, Task) {
+    let timed = ways.iter().map(|&way| {
+        let time = milliseconds(TRIALS, || perform(way, sources, targets, most));
+        (time, way)
+    });
+    let fastest = timed.min_by(|a, b| a.0.total_cmp(&b.0));
+    fastest.expect("there is always a way")
+}
+
+/// Does it, with so many operations at most.
+fn perform(task: Task, sources: &[Vec<Line>], targets: &mut [Vec<Line>], most: f64) {
+    match task {
+        Task::Read { threads } => read(sources, threads),
+        Task::Copy { store, threads } => copy(sources, targets, store, threads),
+        Task::Arithmetic {
+            isa,
+            flops,
+            threads,
+        } => fma::run(isa, flops.min(most), threads),
+    }
+}
+
 impl Session for Limit {
+    fn begin_turn(&mut self) {
+        self.tasks = self.chosen();
+        let names: Vec<_> = self.tasks.iter().map(Task::name).collect();
+        self.notes.push(names.join(" + "));
+    }
+
     fn step(&mut self) -> f64 {
-        for index in 0..self.tasks.len() {
-            self.perform(self.tasks[index], FLOPS);
+        for &task in &self.tasks {
+            perform(task, &self.sources, &mut self.targets, FLOPS);
         }
         0.0
     }
@@ -152,12 +230,10 @@ impl Session for Limit {
         self.scale
     }
 
+    /// What most turns did.
     fn note(&self) -> String {
-        let name = |task: &Task| match task {
-            Task::Read { threads } => format!("read, {threads} thr."),
-            Task::Copy { store, threads } => format!("{} copy, {threads} thr.", store.name()),
-            Task::Arithmetic { isa, threads, .. } => format!("{} FMA, {threads} thr.", isa.name()),
-        };
-        self.tasks.iter().map(name).collect::<Vec<_>>().join(" + ")
+        let count = |note: &&String| self.notes.iter().filter(|other| other == note).count();
+        let most = self.notes.iter().max_by_key(count);
+        most.cloned().unwrap_or_default()
     }
 }

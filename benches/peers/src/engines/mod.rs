@@ -15,6 +15,9 @@ pub trait Session {
     /// Computes the value and, where the case says so, the gradients; returns the value.
     fn step(&mut self) -> f64;
 
+    /// Called before the calls of a turn, untimed.
+    fn begin_turn(&mut self) {}
+
     /// What the table says beside the figure.
     fn note(&self) -> String {
         String::new()
