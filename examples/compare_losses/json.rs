@@ -10,7 +10,7 @@ use crate::evaluate::Metric;
 use crate::extra::Extra;
 use crate::losses::LossKind;
 use crate::results::{Condition, Results};
-use crate::significance::{Comparison, METRIC, Paired, interval};
+use crate::significance::{Comparison, Comparisons, METRIC, Paired, WithBm25, interval};
 use crate::statistics::{Interval, Summary};
 
 /// The file, in the output folder.
@@ -23,7 +23,7 @@ pub(crate) fn document(
     corpus: &Corpus,
     baselines: &Baselines,
     results: &Results,
-    comparisons: &[Comparison],
+    comparisons: &Comparisons,
     extra: Option<&Extra<'_>>,
 ) -> Value {
     let training = options.training();
@@ -45,7 +45,8 @@ pub(crate) fn document(
             "learning_rate": training.learning_rate, "seeds": options.seeds(),
         },
         "rows": rows,
-        "differences": comparisons.iter().map(difference).collect::<Vec<_>>(),
+        "differences": comparisons.between_losses.iter().map(difference).collect::<Vec<_>>(),
+        "differences_from_bm25": comparisons.with_bm25.iter().map(from_bm25).collect::<Vec<_>>(),
     });
     if let Some(extra) = extra {
         document["extra"] = self::extra(extra);
@@ -110,6 +111,11 @@ fn difference(comparison: &Comparison) -> Value {
     paired(comparison.arm.name(), first, second, &comparison.paired)
 }
 
+fn from_bm25(comparison: &WithBm25) -> Value {
+    let (arm, loss) = (comparison.arm.name(), comparison.loss.name());
+    paired(arm, loss, "BM25", &comparison.paired)
+}
+
 fn paired(arm: &str, first: &str, second: &str, paired: &Paired) -> Value {
     json!({
         "arm": arm,
@@ -119,7 +125,8 @@ fn paired(arm: &str, first: &str, second: &str, paired: &Paired) -> Value {
         "difference": paired.difference,
         "over_queries": [paired.over_queries.low, paired.over_queries.high],
         "over_crates": paired.over_groups.map(|groups| [groups.low, groups.high]),
-        "p": paired.p,
+        "p": paired.p.value,
+        "p_is_bound": paired.p.is_bound,
     })
 }
 

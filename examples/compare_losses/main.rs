@@ -20,6 +20,7 @@ mod losses;
 mod negatives;
 mod objectives;
 mod optimizer;
+mod p_values;
 mod plots;
 mod printer;
 mod progress;
@@ -69,10 +70,10 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
 
     let results = experiment::run(options, &corpus)?;
     let baselines = Baselines::new(options, &corpus);
-    let comparisons = significance::compare(options, &corpus, &results);
+    let comparisons = significance::compare(options, &corpus, &baselines, &results);
 
     report::table(&mut out, options, &baselines, &results)?;
-    report::differences(&mut out, options, &comparisons)?;
+    report::differences(&mut out, options, &comparisons.between_losses)?;
     report::queries(&mut out, options, &corpus, &results)?;
     report::conclusion(&mut out, options, &baselines, &results, &comparisons)?;
     let extra = Extra::new(options, &corpus, &results);

@@ -1,4 +1,5 @@
-//! A small seeded random generator, so that a run is the same on every machine and for every version of every crate.
+//! A small seeded random generator: the same numbers on every machine and for every version of every crate. What is
+//! trained with them may still differ in its last bits where another instruction set adds up in another order.
 
 /// SplitMix64 (Steele, Lea and Flood 2014): one addition and three mixing steps a number, and any seed is a good seed.
 pub(crate) struct Random {

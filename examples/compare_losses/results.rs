@@ -90,6 +90,22 @@ impl Results {
             .find(|condition| (condition.loss, condition.negatives) == setting)
     }
 
+    /// Every condition of the arms once, with the first arm that has it.
+    pub(crate) fn distinct(&self, losses: &[LossKind]) -> Vec<(Arm, &Condition)> {
+        let mut distinct: Vec<(Arm, &Condition)> = Vec::new();
+        for arm in Arm::ALL {
+            for condition in self.arm(arm, losses) {
+                if !distinct
+                    .iter()
+                    .any(|&(_, other)| std::ptr::eq(other, condition))
+                {
+                    distinct.push((arm, condition));
+                }
+            }
+        }
+        distinct
+    }
+
     /// The losses of an arm in the order of the command line.
     pub(crate) fn arm(&self, arm: Arm, losses: &[LossKind]) -> Vec<&Condition> {
         losses

@@ -2,19 +2,21 @@
 
 use std::io::{Result, Write};
 
+use super::differences::resampled;
 use crate::arms::Arm;
 use crate::baselines::Baselines;
 use crate::cli::Options;
 use crate::results::{Condition, Results};
-use crate::significance::{Comparison, METRIC};
+use crate::significance::{Comparison, Comparisons, METRIC, Paired, WithBm25};
+use crate::text::count;
 
-/// Which loss is first in each arm, and whether its lead is more than chance.
+/// Which loss is first in each arm, whether its lead is more than chance, and where BM25 stands.
 pub(crate) fn conclusion(
     out: &mut impl Write,
     options: &Options,
     baselines: &Baselines,
     results: &Results,
-    comparisons: &[Comparison],
+    comparisons: &Comparisons,
 ) -> Result<()> {
     writeln!(
         out,
@@ -23,18 +25,28 @@ pub(crate) fn conclusion(
     )?;
     for arm in Arm::ALL {
         let of_arm = |comparison: &&Comparison| comparison.arm == arm;
-        let comparisons: Vec<&Comparison> = comparisons.iter().filter(of_arm).collect();
-        let verdict = verdict(results.arm(arm, &options.losses), &comparisons);
+        let all = comparisons.between_losses.iter();
+        let of_arm: Vec<&Comparison> = all.filter(of_arm).collect();
+        let verdict = verdict(results.arm(arm, &options.losses), &of_arm);
         writeln!(out, "  {}: {verdict}", arm.name())?;
     }
     let bm25 = METRIC.mean(&baselines.bm25);
-    let rows = Arm::ALL.map(|arm| results.arm(arm, &options.losses));
-    let rows: Vec<f64> = rows.iter().flatten().map(|row| row.mean(METRIC)).collect();
-    let above = rows.iter().filter(|&&score| score > bm25).count();
-    writeln!(
-        out,
-        "  {above} of the {} trained rows are above BM25 ({bm25:.3}).",
-        rows.len()
+    writeln!(out, "{}", against(bm25, &comparisons.with_bm25, options))
+}
+
+/// The sentence on BM25: every encoder counts once, and only with a difference that is more than chance.
+fn against(score: f64, comparisons: &[WithBm25], options: &Options) -> String {
+    let (n, first) = (comparisons.len(), &comparisons[0].paired);
+    let significant = comparisons.iter().map(|c| &c.paired);
+    let significant: Vec<&Paired> = significant.filter(|p| p.is_significant()).collect();
+    let above = significant.iter().filter(|p| p.difference > 0.0).count();
+    let (below, level) = (significant.len() - above, n - significant.len());
+    format!(
+        "  BM25 has {score:.3}; of {}, {above} significantly above it, {below} below, {level} within chance\n    \
+         (paired, {}, corrected for {}).",
+        count(n, "trained encoder"),
+        resampled(options, first),
+        count(n, "comparison")
     )
 }
 

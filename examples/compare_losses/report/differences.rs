@@ -42,13 +42,18 @@ pub(super) fn heading(options: &Options) -> String {
     )
 }
 
-/// What the last column is.
-pub(super) fn note(options: &Options, first: &Paired) -> String {
+/// What was resampled for p.
+pub(super) fn resampled(options: &Options, paired: &Paired) -> String {
     let groups = options.groups();
-    let resampled = match first.over_groups {
+    match paired.over_groups {
         Some(_) => format!("over {groups}"),
         None => format!("over queries for want of {groups}"),
-    };
+    }
+}
+
+/// What the last column is.
+pub(super) fn note(options: &Options, first: &Paired) -> String {
+    let resampled = resampled(options, first);
     format!("p: {resampled}, corrected for the number of comparisons; * below {LEVEL}.")
 }
 
@@ -56,7 +61,7 @@ pub(super) fn line(title: &str, pair: &str, paired: &Paired) -> String {
     let interval = |Interval { low, high }| format!("[{low:+.3}, {high:+.3}]");
     let over_groups = paired.over_groups.map(interval);
     format!(
-        "{title:<18}{pair:<26}{:>+8.3}{:>18}{:>18}{:>9.4}{}",
+        "{title:<18}{pair:<26}{:>+8.3}{:>18}{:>18}{:>9}{}",
         paired.difference,
         interval(paired.over_queries),
         over_groups.as_deref().unwrap_or("too few"),

@@ -141,11 +141,11 @@ mod tests {
             bm25: vec![1; QUERIES],
             untrained: vec![vec![20; QUERIES]; options.seeds()],
         };
-        let comparisons = compare(&options, &corpus, &results);
+        let comparisons = compare(&options, &corpus, &baselines, &results);
         let mut out = Vec::new();
         introduction(&mut out, &options, &corpus).unwrap();
         table(&mut out, &options, &baselines, &results).unwrap();
-        differences(&mut out, &options, &comparisons).unwrap();
+        differences(&mut out, &options, &comparisons.between_losses).unwrap();
         conclusion(&mut out, &options, &baselines, &results, &comparisons).unwrap();
         if let Some(rows) = Extra::new(&options, &corpus, &results) {
             super::extra(&mut out, &options, &rows).unwrap();
@@ -209,8 +209,19 @@ mod tests {
     }
 
     #[test]
-    fn one_loss_alone_is_not_compared() {
+    fn one_loss_alone_is_compared_with_bm25_only() {
         let alone = printed("--losses infonce", 0.1, "test");
         assert!(!alone.contains("Differences") && !alone.contains("is first"));
+        assert!(alone.contains("of 2 trained encoders"), "{alone}");
+    }
+
+    #[test]
+    fn an_encoder_of_two_arms_is_held_against_bm25_once() {
+        // BM25 has rank 1 everywhere; all encoders fall short of it in every group, the first by as little as rank 2 costs.
+        let all = printed("", 0.5, "test");
+        let sentence =
+            "BM25 has 1.000; of 8 trained encoders, 0 significantly above it, 8 below, 0 within";
+        assert!(all.contains(sentence), "{all}");
+        assert!(all.contains("(paired, over crates, corrected for 8 comparisons)."));
     }
 }
