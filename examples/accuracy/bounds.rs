@@ -13,7 +13,7 @@ use crate::{ours, peers};
 const ROUNDINGS: f64 = 4.0;
 /// By how many roundings a result may be beyond the same from elsewhere and be no worse: two ways to add up the same terms differ by as much.
 const ROUNDING: f64 = 1.0;
-/// DESIGN.md's goals for ordinary inputs, as relative errors: a unit in the last place is at most an ε of the number.
+/// The goals for ordinary inputs, as relative errors: a unit in the last place is at most an ε of the number.
 const ULPS: f64 = 4.0;
 const GRADIENT_F32: f64 = 1e-6;
 const GRADIENT_F64: f64 = 1e-14;

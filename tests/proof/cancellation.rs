@@ -8,7 +8,7 @@ use contrastive::{
 };
 use ndarray::{Array1, Array2, Axis, array};
 
-/// DESIGN.md's goal where PyTorch loses up to 8e-3 of the loss and 4e-4 of the gradient.
+/// The goal where PyTorch loses up to 8e-3 of the loss and 4e-4 of the gradient.
 const NEARLY_PARALLEL: f64 = 1e-6;
 
 /// Likewise for InfoNCE with separated positives at τ = 0.05, where PyTorch loses 1.3e-3; scores of 20 are rounded by 1.2e-6.
