@@ -1,6 +1,6 @@
 //! A loss over scores or a score function, with its options and a batch.
 
-use contrastive::{Divergence, Reduction, SeveralPositives, Similarity};
+use contrastive::{Divergence, M3Weights, Reduction, SeveralPositives, Similarity};
 use ndarray::{Array1, Array2, ArrayD, array};
 
 use crate::naive;
@@ -24,8 +24,9 @@ pub(crate) enum Kind {
     },
     /// Parts: positive `[n]`, negatives `[n, m]`. Constants: the teacher's margins `[n, m]`, or its scores.
     MarginMse { margins: bool },
-    /// Parts: dense, sparse and multi-vector scores `[n, m]`, log τ.
+    /// Parts: dense, sparse and multi-vector scores `[n, m]`, log τ. Without weights the loss keeps its own.
     M3 {
+        weights: Option<HeadWeights>,
         distil: bool,
         lists: bool,
         masked: bool,
@@ -41,6 +42,27 @@ pub(crate) enum Kind {
         masked: bool,
     },
 }
+
+/// Of the heads of M3, in the sum of the scores and in the sum of the losses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct HeadWeights {
+    pub(crate) scores: M3Weights,
+    pub(crate) losses: M3Weights,
+}
+
+/// Six numbers that differ from each other, from 1 and from the defaults, so that none can stand in for another.
+pub(crate) const UNEQUAL: HeadWeights = HeadWeights {
+    scores: M3Weights {
+        dense: 0.7,
+        sparse: 1.6,
+        multi_vector: 0.45,
+    },
+    losses: M3Weights {
+        dense: 1.3,
+        sparse: 0.55,
+        multi_vector: 2.1,
+    },
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
@@ -58,63 +80,74 @@ pub(crate) struct Case {
     pub(crate) masks: Vec<Array1<bool>>,
 }
 
+const FLAGS: [bool; 2] = [false, true];
+
 /// Every kind with every combination of its options.
 pub(crate) fn kinds() -> Vec<Kind> {
-    let flags = [false, true];
     let mut kinds = Vec::new();
-    for (lists, masked) in flags
-        .into_iter()
-        .flat_map(|lists| flags.map(|masked| (lists, masked)))
-    {
-        for smoothing in [0.0, 0.3] {
-            for form in [SeveralPositives::Together, SeveralPositives::Apart] {
-                kinds.push(Kind::Softmax {
-                    smoothing,
-                    form,
-                    lists,
-                    masked,
-                });
-            }
-        }
-        for distil in flags {
-            kinds.push(Kind::M3 {
-                distil,
-                lists,
-                masked,
-            });
-        }
-        let (squared, similarity) = (
-            lists,
-            if lists {
-                Similarity::Cosine
-            } else {
-                Similarity::Dot
-            },
-        );
-        for (divergence, temperatures) in [
-            (Divergence::KullbackLeibler, [0.7, 0.7]),
-            (Divergence::KullbackLeibler, [2.0, 0.5]),
-            (Divergence::CrossEntropy, [0.6, 1.5]),
-        ] {
-            kinds.push(Kind::Distillation {
-                temperatures,
-                divergence,
-                squared,
-                masked,
-            });
-        }
-        for mean in flags {
-            kinds.push(Kind::MaxSim {
-                mean,
-                similarity,
-                masked,
-            });
+    for first in FLAGS {
+        for masked in FLAGS {
+            kinds.extend(softmax(first, masked));
+            kinds.extend(m3(first, masked));
+            kinds.extend(distillation(first, masked));
+            kinds.extend(max_sim(first, masked));
         }
     }
-    kinds.extend(flags.map(|margins| Kind::MarginMse { margins }));
-    kinds.extend([Similarity::Dot, Similarity::Cosine].map(Kind::Dense));
+    kinds.extend(FLAGS.map(|margins| Kind::MarginMse { margins }));
+    kinds.extend(SIMILARITIES.map(Kind::Dense));
     kinds.push(Kind::Sparse);
     kinds
+}
+
+const SIMILARITIES: [Similarity; 3] = [
+    Similarity::Dot,
+    Similarity::Cosine,
+    Similarity::SquaredEuclidean,
+];
+
+fn softmax(lists: bool, masked: bool) -> impl Iterator<Item = Kind> {
+    let forms = [SeveralPositives::Together, SeveralPositives::Apart];
+    [0.0, 0.3].into_iter().flat_map(move |smoothing| {
+        forms.map(|form| Kind::Softmax {
+            smoothing,
+            form,
+            lists,
+            masked,
+        })
+    })
+}
+
+fn m3(lists: bool, masked: bool) -> impl Iterator<Item = Kind> {
+    [None, Some(UNEQUAL)].into_iter().flat_map(move |weights| {
+        FLAGS.map(|distil| Kind::M3 {
+            weights,
+            distil,
+            lists,
+            masked,
+        })
+    })
+}
+
+fn distillation(squared: bool, masked: bool) -> [Kind; 3] {
+    let forms = [
+        (Divergence::KullbackLeibler, [0.7, 0.7]),
+        (Divergence::KullbackLeibler, [2.0, 0.5]),
+        (Divergence::CrossEntropy, [0.6, 1.5]),
+    ];
+    forms.map(|(divergence, temperatures)| Kind::Distillation {
+        temperatures,
+        divergence,
+        squared,
+        masked,
+    })
+}
+
+fn max_sim(mean: bool, masked: bool) -> [Kind; 3] {
+    SIMILARITIES.map(|similarity| Kind::MaxSim {
+        mean,
+        similarity,
+        masked,
+    })
 }
 
 /// One case for each kind, reductions and weights in turn, clear of ties.

@@ -1,6 +1,6 @@
 //! Every gradient of every option against central differences of the formula; values against the formula; `f32` against `f64`.
 
-use crate::case::{Case, Kind, cases, kinds};
+use crate::case::{Case, Kind, UNEQUAL, cases, kinds};
 use crate::cases::at_most;
 use crate::solve::{narrow, solve};
 use crate::{largest, naive};
@@ -14,26 +14,30 @@ const DIFFERENCE: f64 = 1e-8;
 /// Some hundred roundings in f64.
 const ROUNDING: f64 = 1e-12;
 
-/// Losses compute in f64 and round once; scores that were rounded are added up by the test.
+/// Losses and scores compute in f64 and round once.
 const SINGLE: f64 = 4.0 * f32::EPSILON as f64;
 
 fn value_is_the_formula_s(case: &Case) {
-    let (found, expected) = (solve::<f64>(case), naive::value(case, case));
-    let off = (found.value - expected).abs();
-    assert!(
-        off <= ROUNDING * expected.abs().max(1.0),
-        "{} {expected}: {case:?}",
-        found.value
-    );
-    if found.rows.is_empty() {
-        return;
-    }
-    for (&found, expected) in found.rows.iter().zip(naive::rows(case, case)) {
-        let expected = expected.unwrap_or(0.0);
+    let found = solve::<f64>(case);
+    let close = |found: f64, expected: f64| {
         assert!(
             (found - expected).abs() <= ROUNDING * expected.abs().max(1.0),
             "{found} {expected}: {case:?}"
         );
+    };
+    close(found.value, naive::value(case, case));
+    if let Some(scores) = &found.scores {
+        for ((i, j), &found) in ndarray::indices(case.left_out.dim())
+            .into_iter()
+            .zip(scores)
+        {
+            let expected = naive::score(case, i, j, &mut { f64::INFINITY });
+            close(found, expected);
+        }
+        return;
+    }
+    for (&found, expected) in found.rows.iter().zip(naive::rows(case, case)) {
+        close(found, expected.unwrap_or(0.0));
     }
 }
 
@@ -91,13 +95,12 @@ fn single_is_double_rounded(case: &Case) {
             "{found} {expected}: {single:?}"
         );
     };
-    let cells = (case.left_out.len() as f64).max(1.0);
-    close(
-        found.value,
-        expected.value,
-        if found.rows.is_empty() { cells } else { 0.01 },
-    );
-    for (found, expected) in found.gradient.iter().zip(&expected.gradient) {
+    if found.scores.is_none() {
+        close(found.value, expected.value, 0.01);
+    }
+    let found = found.scores.iter().chain(&found.gradient);
+    let expected = expected.scores.iter().chain(&expected.gradient);
+    for (found, expected) in found.zip(expected) {
         for (&found, &x) in found.iter().zip(expected) {
             close(found, x, 0.01 * largest(expected));
         }
@@ -137,24 +140,27 @@ proptest! {
 /// A second implementation of the recipe would take the teacher for a variable.
 #[test]
 fn teachers_get_no_gradient_from_self_distillation() {
-    let kind = Kind::M3 {
-        distil: true,
-        lists: false,
-        masked: false,
-    };
-    let case = Case {
-        reduction: Reduction::Sum,
-        weights: None,
-        ..Case::new(kind, 2, 3, 1, 9)
-    };
-    let gradient = solve::<f64>(&case).gradient;
-    let mut moved = case.clone();
-    let step = f64::EPSILON.cbrt();
-    moved.parts[0][[0, 0]] += step;
-    let with_teacher = (naive::value(&moved, &moved) - naive::value(&case, &case)) / step;
-    assert!(
-        (gradient[0][[0, 0]] - with_teacher).abs() > 1e-3,
-        "the test cannot tell"
-    );
-    gradient_is_the_formula_s_slope(&case);
+    for weights in [None, Some(UNEQUAL)] {
+        let kind = Kind::M3 {
+            weights,
+            distil: true,
+            lists: false,
+            masked: false,
+        };
+        let case = Case {
+            reduction: Reduction::Sum,
+            weights: None,
+            ..Case::new(kind, 2, 3, 1, 9)
+        };
+        let gradient = solve::<f64>(&case).gradient;
+        let mut moved = case.clone();
+        let step = f64::EPSILON.cbrt();
+        moved.parts[0][[0, 0]] += step;
+        let with_teacher = (naive::value(&moved, &moved) - naive::value(&case, &case)) / step;
+        assert!(
+            (gradient[0][[0, 0]] - with_teacher).abs() > 1e-3,
+            "the test cannot tell"
+        );
+        gradient_is_the_formula_s_slope(&case);
+    }
 }

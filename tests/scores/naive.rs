@@ -1,8 +1,10 @@
 //! Every loss and score function in plain `f64` loops, written from its formula. Shares no code with the crate.
+//!
+//! The crate's enums may grow: an option that has no formula here is a panic, and never takes another's.
 
-use contrastive::{Divergence, Reduction, SeveralPositives, Similarity};
+use contrastive::{Divergence, M3Weights, Reduction, SeveralPositives, Similarity};
 
-use crate::case::{Case, Kind};
+use crate::case::{Case, HeadWeights, Kind};
 
 /// A case that is this far from every tie does not reach one within the steps of finite differences.
 pub(crate) const CLEAR: f64 = 1e-4;
@@ -38,7 +40,8 @@ pub(crate) fn value(case: &Case, base: &Case) -> f64 {
         Reduction::Mean => all,
         Reduction::MeanActive => active,
         Reduction::Over(z) => z,
-        _ => 1.0,
+        Reduction::Sum => 1.0,
+        other => panic!("no formula for {other:?}"),
     };
     if z == 0.0 { 0.0 } else { sum / z }
 }
@@ -96,7 +99,8 @@ fn row(case: &Case, base: &Case, i: usize) -> Option<f64> {
             let factor = if squared { student * student } else { 1.0 };
             let terms = p.iter().zip(&s).map(|(p, s)| match divergence {
                 Divergence::KullbackLeibler => p * (p.ln() - (s - log_sum)),
-                _ => -p * (s - log_sum),
+                Divergence::CrossEntropy => -p * (s - log_sum),
+                other => panic!("no formula for {other:?}"),
             });
             (!kept.is_empty()).then(|| factor * terms.sum::<f64>())
         }
@@ -113,29 +117,59 @@ fn row(case: &Case, base: &Case, i: usize) -> Option<f64> {
             };
             Some((0..m).map(|k| residual(k).powi(2)).sum::<f64>() / m as f64)
         }
-        Kind::M3 { distil, masked, .. } => m3(case, base, i, distil, masked),
+        Kind::M3 {
+            weights,
+            distil,
+            masked,
+            ..
+        } => m3(case, base, i, masked, weights.unwrap_or(PAPER), distil),
         _ => unreachable!("a score function has no rows"),
     }
 }
 
-fn m3(case: &Case, base: &Case, i: usize, distil: bool, masked: bool) -> Option<f64> {
+/// w and λ of the paper, which are the loss's own.
+const PAPER: HeadWeights = HeadWeights {
+    scores: M3Weights {
+        dense: 1.0,
+        sparse: 0.3,
+        multi_vector: 1.0,
+    },
+    losses: M3Weights {
+        dense: 1.0,
+        sparse: 0.1,
+        multi_vector: 1.0,
+    },
+};
+
+fn m3(
+    case: &Case,
+    base: &Case,
+    i: usize,
+    masked: bool,
+    weights: HeadWeights,
+    distil: bool,
+) -> Option<f64> {
     let (own, others) = candidates(case, i, masked);
+    let (w, lambda) = (weights.scores, weights.losses);
     let heads = |case: &Case, j: usize| {
         let t = case.temperature();
         let [d, s, m] = [0, 1, 2].map(|head: usize| case.parts[head][[i, j]] / t);
-        [d, s, m, d + 0.3 * s + m]
+        [d, s, m, w.dense * d + w.sparse * s + w.multi_vector * m]
     };
+    let weighted =
+        |[d, s, m]: [f64; 3]| lambda.dense * d + lambda.sparse * s + lambda.multi_vector * m;
     let entropy = |head: usize| {
         let z = |j: &usize| heads(case, *j)[head];
         let (own, others): (Vec<_>, Vec<_>) =
             (own.iter().map(z).collect(), others.iter().map(z).collect());
         cross_entropy(&own, &others, SeveralPositives::Together, 0.0)
     };
-    let contrastive = (entropy(0)? + 0.1 * entropy(1)? + entropy(2)? + entropy(3)?) / 4.0;
+    let of_heads = [entropy(0)?, entropy(1)?, entropy(2)?];
+    let contrastive = (weighted(of_heads) + entropy(3)?) / 4.0;
     if !distil {
         return Some(contrastive);
     }
-    let all: Vec<usize> = own.iter().chain(&others).copied().collect();
+    let all = [&own[..], &others].concat();
     let p = softmax(all.iter().map(|&j| heads(base, j)[3]));
     let distilled = |head: usize| {
         let z: Vec<f64> = all.iter().map(|&j| heads(case, j)[head]).collect();
@@ -145,7 +179,7 @@ fn m3(case: &Case, base: &Case, i: usize, distil: bool, masked: bool) -> Option<
             .map(|(p, z)| -p * (z - log_sum))
             .sum::<f64>()
     };
-    let taught = (distilled(0) + 0.1 * distilled(1) + distilled(2)) / 3.0;
+    let taught = weighted([0, 1, 2].map(distilled)) / 3.0;
     Some((contrastive + taught) / 2.0)
 }
 
@@ -177,10 +211,13 @@ fn cross_entropy(
     if own.is_empty() {
         return None;
     }
-    if form == SeveralPositives::Apart {
-        return Some(own.iter().map(|&z| smoothed(&[z])).sum::<f64>() / own.len() as f64);
-    }
-    Some(smoothed(own))
+    Some(match form {
+        SeveralPositives::Together => smoothed(own),
+        SeveralPositives::Apart => {
+            own.iter().map(|&z| smoothed(&[z])).sum::<f64>() / own.len() as f64
+        }
+        other => panic!("no formula for {other:?}"),
+    })
 }
 
 fn log_sum_exp(z: &[f64]) -> f64 {
@@ -251,6 +288,8 @@ fn compare(similarity: Similarity, x: &[f64], y: &[f64]) -> f64 {
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
     match similarity {
         Similarity::Dot => dot(x, y),
-        _ => dot(x, y) / (dot(x, x) * dot(y, y)).sqrt(),
+        Similarity::Cosine => dot(x, y) / (dot(x, x) * dot(y, y)).sqrt(),
+        Similarity::SquaredEuclidean => -x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>(),
+        other => panic!("no formula for {other:?}"),
     }
 }

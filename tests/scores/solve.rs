@@ -11,7 +11,7 @@ use ndarray::{
     ArrayViewMutD, Ix0, Ix1, Ix2, s,
 };
 
-use crate::case::{Case, Kind};
+use crate::case::{Case, HeadWeights, Kind};
 use crate::layout::{Laid, Layout};
 
 /// What nothing computes, so that a gap that was written shows.
@@ -21,6 +21,8 @@ const SENTINEL: f64 = 12_345.0;
 pub(crate) struct Outcome<A> {
     pub(crate) value: A,
     pub(crate) rows: Array1<A>,
+    /// Of a score function, whose value is the test's own sum of them.
+    pub(crate) scores: Option<ArrayD<A>>,
     pub(crate) gradient: Vec<ArrayD<A>>,
 }
 
@@ -30,6 +32,7 @@ impl<A: Scalar> Outcome<A> {
         [&self.value]
             .into_iter()
             .chain(&self.rows)
+            .chain(self.scores.iter().flatten())
             .chain(gradient)
             .map(|&x| crate::bits(x))
             .collect()
@@ -149,15 +152,17 @@ pub(crate) fn solve_in<A: Scalar>(case: &Case, inputs: Layout, outputs: Layout) 
         case.kind,
         Kind::Dense(_) | Kind::Sparse | Kind::MaxSim { .. }
     );
-    let value = if function {
+    let (value, scores) = if function {
         let out_layout = Laid::new(
             &ArrayD::from_elem(vec![n, case.left_out.ncols()], A::nan()),
             outputs,
             sentinel,
         );
-        function_value(case, &arrays, views, out_layout)
+        let (value, scores) = function_value(case, &arrays, views, out_layout);
+        (value, Some(scores))
     } else {
-        loss_value(case, &arrays, views, Some(rows.slice_mut(s![..;2])))
+        let rows = Some(rows.slice_mut(s![..;2]));
+        (loss_value(case, &arrays, views, rows), None)
     };
     assert!(
         gradient.iter().all(Laid::gaps_are_untouched),
@@ -171,6 +176,7 @@ pub(crate) fn solve_in<A: Scalar>(case: &Case, inputs: Layout, outputs: Layout) 
         } else {
             rows.slice(s![..;2]).to_owned()
         },
+        scores,
         gradient: gradient.iter().map(|part| part.view().to_owned()).collect(),
     }
 }
@@ -267,11 +273,20 @@ fn loss_value<A: Scalar>(
             };
             run!(MarginMseLoss::new(), input, gradient)
         }
-        Kind::M3 { distil, masked, .. } => {
+        Kind::M3 {
+            weights,
+            distil,
+            masked,
+            ..
+        } => {
             let mut input = M3Input::new(two(part(0)), two(part(1)), two(part(2)));
             input = input.with_positives(arrays.positives());
             (input.left_out, input.weights) = (arrays.left_out(masked), arrays.weights());
-            let loss = M3Loss::new(case.temperature()).expect("in range");
+            let mut loss = M3Loss::new(case.temperature()).expect("in range");
+            if let Some(HeadWeights { scores, losses }) = weights {
+                loss = loss.with_score_weights(scores).expect("in range");
+                loss = loss.with_loss_weights(losses).expect("in range");
+            }
             let gradient = M3Gradient {
                 dense: next().map(matrix),
                 sparse: next().map(matrix),
@@ -284,13 +299,13 @@ fn loss_value<A: Scalar>(
     }
 }
 
-/// L = Σ upstream·s, and its gradient.
+/// L = Σ upstream·s, and the scores s; writes the gradient.
 fn function_value<A: Scalar>(
     case: &Case,
     arrays: &Arrays<A>,
     gradient: Parts<'_, A>,
     mut scores: Laid<A>,
-) -> A {
+) -> (A, ArrayD<A>) {
     let upstream = arrays.constants[0].view();
     let [queries, documents]: [_; 2] = gradient.try_into().unwrap_or_else(|_| panic!("two sides"));
     let part = |index: usize| arrays.parts[index].view();
@@ -360,7 +375,8 @@ fn function_value<A: Scalar>(
         }
     }
     assert!(scores.gaps_are_untouched());
-    let scores = scores.view();
+    let scores = scores.view().to_owned();
     let products = scores.iter().zip(&upstream).map(|(&s, &u)| s * u);
-    products.fold(A::zero(), |sum, x| sum + x)
+    let value = products.fold(A::zero(), |sum, x| sum + x);
+    (value, scores)
 }
