@@ -6,13 +6,16 @@
 //! document shares nothing with the query.
 //!
 //! *Then a few mined ones per query*, from BM25 or from the last checkpoint: rank 30 to 200 rather than 1 to 10, where unlabelled positives
-//! are. [`InfoNceInput::with_negatives`] gives each query its own ([`with_ragged_negatives`] as many as there are);
-//! [`InfoNceLoss::with_pooled_negatives`] lets all queries see all of them, as sentence-transformers does, at the cost of n·n·K more scores.
+//! are. [`HardNegativeMiner`] finds them in a corpus, and [`with_skip`] passes the first ranks over. [`InfoNceInput::with_negatives`] gives each
+//! query its own ([`with_ragged_negatives`] as many as there are); [`InfoNceLoss::with_pooled_negatives`] lets all queries see all of them, as
+//! sentence-transformers does, at the cost of n·n·K more scores.
 //!
 //! *Guard against false ones.* Data in which several queries share a document, or documents repeat, needs [`Ids`]; where nothing is labelled,
 //! a ceiling on the similarity ([`InfoNceLoss::with_false_negatives`]) or a [`Guide`] model. The report counts what was left out:
 //! a few in a hundred is plausible, half is a rule that is too strict.
 //!
+//! [`HardNegativeMiner`]: crate::HardNegativeMiner
+//! [`with_skip`]: crate::HardNegativeMiner::with_skip
 //! [`InfoNceInput::with_negatives`]: crate::InfoNceInput::with_negatives
 //! [`with_ragged_negatives`]: crate::InfoNceInput::with_ragged_negatives
 //! [`InfoNceLoss::with_pooled_negatives`]: crate::InfoNceLoss::with_pooled_negatives
@@ -77,7 +80,7 @@
 //!
 //! * an encoder too large for the batch: embed in chunks, take the loss once, go back in chunks (`examples/grad_cache`);
 //! * a machine too small: each of several embeds a shard (`examples/distributed`);
-//! * negatives from earlier steps: a pool without gradient
+//! * negatives from earlier steps: a [`MemoryQueue`](crate::MemoryQueue) keeps them, for a pool without gradient
 //!   (`pool: None` in [`InfoNceGradient`](crate::InfoNceGradient)).
 //!
 //! The learning rate grows with the batch, at most in proportion. [`Reduction::Mean`](crate::Reduction::Mean) keeps the loss comparable

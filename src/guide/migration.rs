@@ -22,7 +22,7 @@
 //! | `MultipleNegativesRankingLoss(scale=20)` | [`multiple_negatives_ranking`](crate::InfoNceLoss::multiple_negatives_ranking)`(20.0)` | `scale` is 1/τ; negative columns compete for all queries, which [`new`](crate::InfoNceLoss::new) does not let them |
 //! | `directions=("query_to_doc",)`, `partition_mode="joint"` | [`with_directions`](crate::InfoNceLoss::with_directions), [`PartitionMode`](crate::PartitionMode) | query → document is always on; all four: [`gte`](crate::InfoNceLoss::gte) |
 //! | `hardness_mode=None`, `hardness_strength=0` | [`with_hardness`](crate::InfoNceLoss::with_hardness) | |
-//! | `MultipleNegativesSymmetricRankingLoss(scale=20)` | [`clip`](crate::InfoNceLoss::clip)`(0.05)` | |
+//! | `MultipleNegativesSymmetricRankingLoss(scale=20)` | [`clip`](crate::InfoNceLoss::clip)`(0.05)` | where there are negatives, [`with_pooled_negatives`](crate::InfoNceLoss::with_pooled_negatives)`(true)` |
 //! | `CachedMultipleNegativesRankingLoss(mini_batch_size=32)` | the same loss | a way to train, not a loss: `examples/grad_cache` |
 //! | `gather_across_devices=True` | [`Targets::Offset`](crate::Targets::Offset), [`Reduction::Over`](crate::Reduction::Over) | `examples/distributed` |
 //! | `GISTEmbedLoss(temperature=0.01, margin_strategy="absolute", margin=0)` | [`gist`](crate::InfoNceLoss::gist)`(0.01)` and a [`Guide`](crate::Guide) | margins: [`with_false_negatives`](crate::InfoNceLoss::with_false_negatives) |
@@ -39,12 +39,16 @@
 //! | `MarginMSELoss(pairwise_dot_score)` | [`MarginMseLoss::new`](crate::MarginMseLoss::new)`()` | takes scores: [`DenseScores`](crate::DenseScores) computes them and carries the gradient back |
 //! | `DistillKLDivLoss(pairwise_dot_score, temperature=1)` | [`DistillationLoss::new`](crate::DistillationLoss::new)`(1.0)` with [`with_temperature_squared`](crate::DistillationLoss::with_temperature_squared)`(true)` | the factor τ² is off by default here; takes scores likewise |
 //! | `MatryoshkaLoss(loss, matryoshka_dims)` | [`Matryoshka::new`](crate::Matryoshka::new)`(loss, dims)` | lengths rise here; prefixes are normalised there, which cosines do not see; a sample of them (`n_dims_per_step`): a loss of these for each step |
+//! | `mine_hard_negatives(num_negatives=3, range_min=0, absolute_margin=None, relative_margin=None)` | [`HardNegativeMiner::new`](crate::HardNegativeMiner::new)`(3)`, [`with_skip`](crate::HardNegativeMiner::with_skip), [`with_false_negatives`](crate::HardNegativeMiner::with_false_negatives) | takes embeddings, and searches the whole corpus, not `range_max` ranks of it; documents of the same text need [ids](crate::HardNegativeInput::with_ids); bounds on the score, a random choice and a cross-encoder are not here |
 //!
 //! # pytorch-metric-learning
 //!
-//! Its losses take labels and form all pairs or triplets; here [`BatchContrastiveLoss`](crate::BatchContrastiveLoss) and
-//! [`BatchTripletLoss`](crate::BatchTripletLoss) do, and the other losses are handed theirs. It takes the mean over terms that are not zero
-//! (`AvgNonZeroReducer`): [`Reduction::MeanActive`](crate::Reduction::MeanActive). Embeddings are normalised there by default.
+//! Its losses take labels and form all pairs or triplets; here [`BatchContrastiveLoss`](crate::BatchContrastiveLoss),
+//! [`BatchTripletLoss`](crate::BatchTripletLoss) and InfoNCE of a [labelled batch](crate::InfoNceInput::labelled) do, and the other losses are
+//! handed theirs. Its contrastive, triplet and SupCon losses take the mean over the terms that are not zero (`AvgNonZeroReducer`):
+//! [`Reduction::MeanActive`](crate::Reduction::MeanActive). Its NTXent takes it over all. Embeddings are normalised there by default. Miners
+//! are strategies of [`BatchTripletLoss`](crate::BatchTripletLoss) here ([`TripletMining`](crate::TripletMining)); those that the table lacks
+//! are not here.
 //!
 //! | there | here | differences |
 //! | --- | --- | --- |
@@ -53,6 +57,11 @@
 //! | `TripletMarginLoss(margin=0.05, swap=False, smooth_loss=False)` | [`TripletMarginLoss::new`]`(0.05)`, [`soft`](crate::TripletMarginLoss::soft) | all triplets of a labelled batch: [`BatchTripletLoss::new`]`(`[`BatchAll`](crate::TripletMining::BatchAll)`, 0.05)` |
 //! | `NTXentLoss(temperature=0.07)` | [`nt_xent`](crate::InfoNceLoss::nt_xent)`(0.07)` on [`InfoNceInput::labelled`](crate::InfoNceInput::labelled) | the mean is over pairs there, over rows here |
 //! | `SupConLoss(temperature=0.1)` | [`sup_con`](crate::InfoNceLoss::sup_con)`(0.1)` on the same | |
+//! | `BatchHardMiner()` | [`BatchHard`](crate::TripletMining::BatchHard) | |
+//! | `BatchEasyHardMiner(pos_strategy="easy", neg_strategy="semihard")` | [`EasyPositiveSemiHard`](crate::TripletMining::EasyPositiveSemiHard) | `neg_strategy="hard"`: [`EasyPositiveHard`](crate::TripletMining::EasyPositiveHard) |
+//! | `TripletMarginMiner(margin=0.2, type_of_triplets="all")` | [`BatchAll`](crate::TripletMining::BatchAll) with [`MeanActive`](crate::Reduction::MeanActive) | the triplets dropped there have no loss in a hinge of this margin or a smaller one; no other `type_of_triplets` |
+//! | `DistanceWeightedMiner(cutoff=0.5, nonzero_loss_cutoff=1.4)` | [`DistanceWeighted`](crate::TripletMining::DistanceWeighted) of [`DistanceWeighted::new`](crate::DistanceWeighted::new)`(seed)` | there the positives are drawn as well |
+//! | `CrossBatchMemory(loss, embedding_size, memory_size=1024)` | [`MemoryQueue::new`](crate::MemoryQueue::new)`(1024, dim)` as [pool](crate::InfoNceInput::with_pool) | labels are kept there, and rows of the queue are positives as well; in a pool all are negatives |
 //!
 //! # burn
 //!

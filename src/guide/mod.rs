@@ -15,7 +15,13 @@
 //! | the same in very large batches | [`InfoNceLoss::sig_lip`] | each pair is classified for itself, nothing is normalised over the batch |
 //! | several documents for a query, or classes | [`InfoNceLoss`] with [`Targets::Ids`] or [`Targets::Lists`] | the positives of a query are not each other's negatives |
 //! | triplets, or groups from which to draw them; distances matter, not only their order | [`TripletMarginLoss`] | it stops where the margin is kept |
-//! | pairs labelled match or no match, also unbalanced | [`CosineEmbeddingLoss`] | it needs no batch: each pair stands for itself |
+//! | pairs labelled match or no match, also unbalanced | [`CosineEmbeddingLoss`], or [`ContrastiveLoss`] with its squares | it needs no batch: each pair stands for itself |
+//! | a class for each text, and distances matter | [`BatchTripletLoss`] or [`BatchContrastiveLoss`] | the batch's triplets or pairs are found from the labels |
+//! | pairs with a grade | [`CoSentLoss`] or [`AngleLoss`]; [`CosineSimilarityLoss`] | the first two ask for the order of the grades alone, the last for the grade itself as cosine |
+//! | scores of a teacher, such as a cross-encoder | [`DistillationLoss`] or [`MarginMseLoss`] | the student learns how far ahead a document is, not only that it is |
+//! | sparse or multi-vector embeddings | scores of [`SparseDot`] or [`MaxSim`], and [`SoftmaxCrossEntropyLoss`] over them | the loss takes any scores, and the score function carries its gradient on |
+//! | dense, sparse and multi-vector embeddings of one encoder | [`M3Loss`] | each learns from the label and from what they say together |
+//! | embeddings that will be cut short | [`Matryoshka`] of any loss over embeddings | every prefix is trained |
 //!
 //! If in doubt: [`InfoNceLoss`] at a temperature of 0.05 to 0.1 with the largest batch that fits.
 //!
@@ -28,6 +34,19 @@
 //! [`Targets::Lists`]: crate::Targets::Lists
 //! [`TripletMarginLoss`]: crate::TripletMarginLoss
 //! [`CosineEmbeddingLoss`]: crate::CosineEmbeddingLoss
+//! [`ContrastiveLoss`]: crate::ContrastiveLoss
+//! [`BatchTripletLoss`]: crate::BatchTripletLoss
+//! [`BatchContrastiveLoss`]: crate::BatchContrastiveLoss
+//! [`CoSentLoss`]: crate::CoSentLoss
+//! [`AngleLoss`]: crate::AngleLoss
+//! [`CosineSimilarityLoss`]: crate::CosineSimilarityLoss
+//! [`DistillationLoss`]: crate::DistillationLoss
+//! [`MarginMseLoss`]: crate::MarginMseLoss
+//! [`SparseDot`]: crate::SparseDot
+//! [`MaxSim`]: crate::MaxSim
+//! [`SoftmaxCrossEntropyLoss`]: crate::SoftmaxCrossEntropyLoss
+//! [`M3Loss`]: crate::M3Loss
+//! [`Matryoshka`]: crate::Matryoshka
 //!
 //! # Formulas
 //!
@@ -69,8 +88,8 @@
 //! | cost of n rows of dim D | 2·n·D numbers read and as many written: bound by memory | (2 + K)·n·D read and written: bound by memory | 6·n·m·D operations over m candidates: bound by arithmetic |
 //! | memory beyond input and gradient | none | none | 64 MiB of scores at most, settable |
 //!
-//! At 1024 × 768 in `f32` on two cores a step takes 0.25 ms, 0.37 ms and 26 ms, forward and backward (`benches/peers/run`, whose table is in
-//! the README). An encoder takes so much longer that the loss's own time rarely decides. What it asks of the data does.
+//! How long a step takes is in the README, in the table that `benches/peers/run` prints. An encoder takes so much longer that the loss's own
+//! time rarely decides. What it asks of the data does.
 //!
 //! # How sensitive they are
 //!

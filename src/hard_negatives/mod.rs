@@ -23,20 +23,21 @@ use crate::similarity::Similarity;
 /// document and `skip + keep` for each query, so a training loop can mine a corpus of millions of rows between epochs.
 ///
 /// Source: Xiong et al. 2021, <https://arxiv.org/abs/2007.00808> (ANCE); `mine_hard_negatives` of sentence-transformers, whose `range_min` is
-/// `skip`, whose `num_negatives` is `keep`, and which looks at its `range_max` most similar documents alone.
+/// `skip`, whose `num_negatives` is `keep`, and which looks no further than its `range_max` most similar documents and as many more as
+/// any query has positives.
 ///
 /// ```
 /// use contrastive::{FalseNegatives, HardNegativeInput, HardNegativeMiner, Targets};
 /// use ndarray::array;
 ///
 /// let queries = array![[1.0, 0.0]];
-/// let documents = array![[4.0, 3.0], [0.0, 1.0], [12.0, 5.0], [3.0, 4.0]]; // cosines 0.8, 0, 12/13, 0.6
+/// let documents = array![[4.0, 3.0], [0.0, 1.0], [12.0, 5.0], [3.0, 4.0], [21.0, 20.0]]; // cosines 0.8, 0, 12/13, 0.6, 21/29
 /// let input = HardNegativeInput::new(queries.view(), documents.view()).with_targets(Targets::Offset(0));
 ///
 /// let miner = HardNegativeMiner::new(2)?;
-/// assert_eq!(miner.find(input)?.of(0), [2, 3]);
+/// assert_eq!(miner.find(input)?.of(0), [2, 4]);
 /// let less = miner.with_false_negatives(FalseNegatives::Absolute(0.1))?;
-/// assert_eq!(less.find(input)?.of(0), [3, 1]); // 12/13 is above 0.8 − 0.1
+/// assert_eq!(less.find(input)?.of(0), [3, 1]); // 12/13 and 21/29 are above 0.8 − 0.1
 /// assert_eq!(less.with_skip(1).find(input)?.of(0), [1]);
 /// # Ok::<(), contrastive::Error>(())
 /// ```
@@ -81,8 +82,9 @@ impl HardNegativeMiner {
         Self { skip, ..self }
     }
 
-    /// Leaves out documents whose similarity is above the positive's by a margin, absolute or relative. Of several positives the least similar
-    /// counts; a query without any has all documents left. Needs [targets](HardNegativeInput::with_targets).
+    /// Leaves out documents more similar to the query than the positive less a margin: s > s⁺ − margin, or s > s⁺ − |s⁺|·margin. Only a
+    /// negative margin puts that bound above the positive. Of several positives the least similar counts; a query without any has all documents
+    /// left. Needs [targets](HardNegativeInput::with_targets).
     ///
     /// # Errors
     /// If the margin is not finite.

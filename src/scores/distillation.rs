@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
-use super::divergence::{Divergence, Softened};
+use super::divergence::{Divergence, Softened, Teacher};
 use super::row::{check_mask, check_view, fill, over_learners, write};
 use super::slopes::extent;
 use super::softmax::check_temperature;
@@ -289,18 +289,17 @@ impl<'g, A: Scalar> RowLoss<A, Option<ArrayViewMut2<'g, A>>> for Pass<'_, '_, A>
         fill(teacher, self.input.teacher.index_axis(Axis(0), row), mask);
         fill(student, self.input.student.index_axis(Axis(0), row), mask);
         let per_temperature = 1.0 / self.loss.student_temperature;
-        let (teacher, student) = (
-            Softened {
-                scores: teacher,
-                per_temperature: 1.0 / self.loss.teacher_temperature,
-            },
-            Softened {
-                scores: student,
-                per_temperature,
-            },
-        );
+        let teacher = Softened {
+            scores: teacher,
+            per_temperature: 1.0 / self.loss.teacher_temperature,
+        };
+        let teacher = Teacher::new::<I>(teacher, spare);
+        let student = Softened {
+            scores: student,
+            per_temperature,
+        };
         let divergence = self.loss.divergence;
-        let compared = divergence.compare::<I>(&teacher, &student, spare, gradient);
+        let compared = divergence.compare::<I>(&teacher, student, gradient);
         let factor = if self.loss.temperature_squared {
             self.loss.student_temperature * self.loss.student_temperature
         } else {

@@ -26,31 +26,55 @@ pub(super) struct Compared {
 }
 
 /// A row of scores as it is softened.
+#[derive(Clone, Copy)]
 pub(super) struct Softened<'a> {
     pub(super) scores: &'a [f64],
     /// 1/τ
     pub(super) per_temperature: f64,
 }
 
+/// A teacher's row and its exponentials, taken once for all its students.
+pub(super) struct Teacher<'a> {
+    row: Softened<'a>,
+    exponentials: &'a [f64],
+    sums: Exponentials,
+}
+
+impl<'a> Teacher<'a> {
+    /// The exponentials go to `scratch`, which is of the row's length.
+    #[inline(always)]
+    pub(super) fn new<I: Isa>(row: Softened<'a>, scratch: &'a mut [f64]) -> Self {
+        scratch.copy_from_slice(row.scores);
+        let sums = exponentiate::<I>(scratch, row.per_temperature);
+        Self {
+            row,
+            exponentials: scratch,
+            sums,
+        }
+    }
+
+    /// −Σ p·log p = log Σ e^d − Σ p·d
+    fn entropy(&self) -> f64 {
+        self.sums.log_sum() - self.sums.moment / self.sums.sum
+    }
+}
+
 impl Divergence {
-    /// The loss of a row, and ∂ℓ/∂z of the student, z = s/τ, in `gradient`. A score of −∞ is a candidate that is left out. `scratch` and `gradient` are of
-    /// the row's length.
+    /// The loss of a row, and ∂ℓ/∂z of the student, z = s/τ, in `gradient`, which is of the row's length. A score of −∞ is a candidate that is left out.
     ///
     /// With d = log p − log q, Σ p·d = Σ (p·d + q − p) because both add up to 1. Every term of the second sum is positive, and it is p·d²/2 near d = 0:
     /// no digits cancel where the student is near the teacher. So it is with q − p = p·(e^−d − 1).
     #[inline(always)]
     pub(super) fn compare<I: Isa>(
         self,
-        teacher: &Softened<'_>,
-        student: &Softened<'_>,
-        scratch: &mut [f64],
+        teacher: &Teacher<'_>,
+        student: Softened<'_>,
         gradient: &mut [f64],
     ) -> Compared {
         I::call(Compare {
             divergence: self,
             teacher,
             student,
-            scratch,
             gradient,
         })
     }
@@ -58,9 +82,8 @@ impl Divergence {
 
 struct Compare<'r, 's, 'o> {
     divergence: Divergence,
-    teacher: &'r Softened<'s>,
-    student: &'r Softened<'s>,
-    scratch: &'o mut [f64],
+    teacher: &'r Teacher<'s>,
+    student: Softened<'s>,
     gradient: &'o mut [f64],
 }
 
@@ -72,34 +95,33 @@ impl Kernel for Compare<'_, '_, '_> {
         let Self {
             teacher,
             student,
-            scratch,
             gradient,
             ..
         } = self;
-        scratch.copy_from_slice(teacher.scores);
         gradient.copy_from_slice(student.scores);
-        let t = exponentiate::<I>(scratch, teacher.per_temperature);
-        let s = exponentiate::<I>(gradient, student.per_temperature);
+        let sums = exponentiate::<I>(gradient, student.per_temperature);
         let nothing = |row: &Exponentials| row.count == 0.0 && !row.sum.is_nan();
-        if nothing(&t) {
+        if nothing(&teacher.sums) {
             gradient.fill(0.0);
             return Compared::default();
         }
-        if nothing(&s) {
+        if nothing(&sums) {
             // The student has none of what the teacher wants.
-            for (x, e) in gradient.iter_mut().zip(&*scratch) {
-                *x = -e / t.sum;
+            for (x, e) in gradient.iter_mut().zip(teacher.exponentials) {
+                *x = -e / teacher.sums.sum;
             }
             return Compared {
-                loss: f64::INFINITY + t.sum,
+                loss: f64::INFINITY + teacher.sums.sum,
+                entropy: teacher.entropy(),
                 ..Compared::default()
             };
         }
         let pair = Pair {
-            scores: [teacher, student],
-            sums: [t, s],
+            teacher,
+            student,
+            sums,
         };
-        let mut compared = pair.sum_up(scratch, gradient);
+        let mut compared = pair.sum_up(gradient);
         if self.divergence == Divergence::CrossEntropy {
             compared.loss += compared.entropy;
         }
@@ -107,22 +129,24 @@ impl Kernel for Compare<'_, '_, '_> {
     }
 }
 
-/// Teacher and student, with the sums of their exponentials.
-struct Pair<'s, 't> {
-    scores: [&'s Softened<'t>; 2],
-    sums: [Exponentials; 2],
+/// Teacher and student.
+struct Pair<'r, 's> {
+    teacher: &'r Teacher<'s>,
+    student: Softened<'s>,
+    /// Of the student's exponentials.
+    sums: Exponentials,
 }
 
 impl Pair<'_, '_> {
     /// Adds up the terms of the divergence, and makes exponentials of the student's scores the gradient.
     #[inline(always)]
-    fn sum_up(&self, teacher: &[f64], student: &mut [f64]) -> Compared {
-        let [t, s] = &self.sums;
+    fn sum_up(&self, student: &mut [f64]) -> Compared {
+        let (t, s) = (&self.teacher.sums, &self.sums);
         let t_log_sum = t.log_sum();
-        let apart = self.normalisers_apart(teacher);
+        let apart = self.normalisers_apart();
         let apart = apart.unwrap_or(t_log_sum - s.log_sum());
         let mut compared = Compared::default();
-        for (j, (e, x)) in teacher.iter().zip(student).enumerate() {
+        for (j, (e, x)) in self.teacher.exponentials.iter().zip(student).enumerate() {
             let (p, q) = (e / t.sum, *x / s.sum);
             let [teacher, student] = self.shifted(j);
             let difference = (teacher - student) - apart;
@@ -142,18 +166,21 @@ impl Pair<'_, '_> {
     /// z relative to the largest, of the teacher and of the student.
     #[inline(always)]
     fn shifted(&self, j: usize) -> [f64; 2] {
-        std::array::from_fn(|side| {
-            let row = self.scores[side];
-            self.sums[side].shifted(row.scores[j], row.per_temperature)
-        })
+        let of = |row: &Softened<'_>, sums: &Exponentials| {
+            sums.shifted(row.scores[j], row.per_temperature)
+        };
+        [
+            of(&self.teacher.row, &self.teacher.sums),
+            of(&self.student, &self.sums),
+        ]
     }
 
     /// The difference of the logarithms of both sums, −log Σ p·e^−g with g the difference of the scores, where the scores are close: so it
     /// has its own digits, and not those of two logarithms.
     #[inline(always)]
-    fn normalisers_apart(&self, teacher: &[f64]) -> Option<f64> {
+    fn normalisers_apart(&self) -> Option<f64> {
         let mut apart = 0.0;
-        for (j, e) in teacher.iter().enumerate() {
+        for (j, e) in self.teacher.exponentials.iter().enumerate() {
             let [teacher, student] = self.shifted(j);
             let difference = teacher - student;
             if student == f64::NEG_INFINITY && teacher == f64::NEG_INFINITY {
@@ -164,7 +191,7 @@ impl Pair<'_, '_> {
             if !near {
                 return None;
             }
-            apart += e / self.sums[0].sum * (excess(difference) - difference);
+            apart += e / self.teacher.sums.sum * (excess(difference) - difference);
         }
         Some(-apart.ln_1p())
     }
@@ -212,6 +239,43 @@ fn excess(d: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{DistillationInput, DistillationLoss, DistillationReport, Loss, Want, Workspace};
+    use ndarray::{Array2, array};
+
+    const INF: f64 = f64::INFINITY;
+    /// A few roundings of numbers below 1.
+    const ROUNDING: f64 = 1e-15;
+
+    fn teacher_entropy(teacher: &Array2<f64>, student: &Array2<f64>) -> f64 {
+        let mut report = DistillationReport::default();
+        let want = Want::value().with_report(&mut report);
+        let input = DistillationInput::new(student.view(), teacher.view());
+        let loss = DistillationLoss::new(1.0).unwrap();
+        loss.evaluate(input, want, &mut Workspace::new()).unwrap();
+        report.teacher_entropy
+    }
+
+    #[test]
+    fn entropy_of_the_teacher_is_its_own_whatever_the_student_leaves_out() {
+        let ln3 = 3.0_f64.ln();
+        // p = (1/2, 1/2), and p = (3/4, 1/4) beside a candidate that the teacher leaves out.
+        let even = 2.0_f64.ln();
+        let uneven = 0.75 * (4.0_f64 / 3.0).ln() + 0.25 * 4.0_f64.ln();
+        for (teacher, exact) in [
+            (array![[0.0, 0.0, -INF]], even),
+            (array![[ln3, 0.0, -INF]], uneven),
+            (
+                array![[-INF, 0.0, ln3 + 900.0], [0.0, 0.0, -INF]],
+                even / 2.0,
+            ),
+        ] {
+            let rows = teacher.nrows();
+            for student in [-INF, 0.0].map(|score| Array2::from_elem((rows, 3), score)) {
+                let found = teacher_entropy(&teacher, &student);
+                assert!((found - exact).abs() < ROUNDING, "{teacher}: {found}");
+            }
+        }
+    }
 
     #[test]
     fn excess_keeps_its_digits_near_zero() {

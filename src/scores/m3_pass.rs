@@ -3,7 +3,7 @@
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
 use super::cross_entropy::{Judged, Rule};
-use super::divergence::{Compared, Divergence, Softened};
+use super::divergence::{Compared, Divergence, Softened, Teacher};
 use super::m3::M3Loss;
 use super::m3_input::M3Input;
 use super::positives::Members;
@@ -154,10 +154,11 @@ impl Together<'_, '_, '_> {
             scores,
             per_temperature,
         };
+        let teacher = Teacher::new::<I>(softened(inter), spare);
         for head in 0..3 {
-            let (teacher, student) = (softened(inter), softened(self.scores[head]));
+            let student = softened(self.scores[head]);
             let Compared { loss, slope, .. } =
-                Divergence::CrossEntropy.compare::<I>(&teacher, &student, spare, work);
+                Divergence::CrossEntropy.compare::<I>(&teacher, student, work);
             let weight = 0.5 * self.loss.loss_weights[head] / 3.0;
             self.add(head, weight, loss, slope, work);
         }

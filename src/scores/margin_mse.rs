@@ -1,10 +1,13 @@
 //! Distillation of a teacher's margins.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
+use ndarray::{ArrayViewMut1, ArrayViewMut2, Axis};
 
+use super::margin_mse_input::{
+    MarginMseGradient, MarginMseInput, MarginMseOwnedGradient, MarginMseReport, TeacherMargins,
+};
 use super::row::check_view;
 use crate::error::Error;
-use crate::loss::{Loss, OwnedGradient, Want};
+use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
 use crate::rows::{self, Extent, Out, Outcome, RowLoss, check_shape};
 use crate::scalar::Scalar;
@@ -60,117 +63,6 @@ impl MarginMseLoss {
             reduction: reduction.checked()?,
         })
     }
-}
-
-/// How far the teacher is ahead of each negative.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum TeacherMargins<'a, A> {
-    /// t⁺ − t⁻, `[n, K]`.
-    Margins(ArrayView2<'a, A>),
-    /// The scores themselves.
-    Scores {
-        /// t⁺, `[n]`
-        positive: ArrayView1<'a, A>,
-        /// t⁻, `[n, K]`
-        negatives: ArrayView2<'a, A>,
-    },
-}
-
-/// Scores of a student and the margins of its teacher.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct MarginMseInput<'a, A> {
-    /// The student's score of the positive of each query, `[n]`.
-    pub positive: ArrayView1<'a, A>,
-    /// Its scores of the negatives, `[n, K]`.
-    pub negatives: ArrayView2<'a, A>,
-    /// What the teacher says.
-    pub teacher: TeacherMargins<'a, A>,
-    /// A weight for each query, `[n]`.
-    pub weights: Option<ArrayView1<'a, A>>,
-}
-
-impl<'a, A> MarginMseInput<'a, A> {
-    /// Scores of a positive `[n]` and K negatives `[n, K]` for each query; one negative is a column: `negative.insert_axis(Axis(1))`.
-    pub fn new(
-        positive: ArrayView1<'a, A>,
-        negatives: ArrayView2<'a, A>,
-        teacher: TeacherMargins<'a, A>,
-    ) -> Self {
-        Self {
-            positive,
-            negatives,
-            teacher,
-            weights: None,
-        }
-    }
-
-    /// A weight for each query, `[n]`.
-    #[must_use]
-    pub fn with_weights(self, weights: ArrayView1<'a, A>) -> Self {
-        Self {
-            weights: Some(weights),
-            ..self
-        }
-    }
-}
-
-/// Views that receive the gradient of [`MarginMseLoss`]; what is `None` is not computed.
-#[derive(Debug, Default)]
-pub struct MarginMseGradient<'a, A> {
-    /// ∂L/∂positive `[n]`
-    pub positive: Option<ArrayViewMut1<'a, A>>,
-    /// ∂L/∂negatives `[n, K]`
-    pub negatives: Option<ArrayViewMut2<'a, A>>,
-}
-
-/// The gradient of [`MarginMseLoss`] in arrays of its own.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct MarginMseOwnedGradient<A> {
-    /// ∂L/∂positive `[n]`
-    pub positive: Array1<A>,
-    /// ∂L/∂negatives `[n, K]`
-    pub negatives: Array2<A>,
-}
-
-impl<A> MarginMseOwnedGradient<A> {
-    /// Views of all arrays.
-    pub fn view_mut(&mut self) -> MarginMseGradient<'_, A> {
-        MarginMseGradient {
-            positive: Some(self.positive.view_mut()),
-            negatives: Some(self.negatives.view_mut()),
-        }
-    }
-}
-
-impl<A: Scalar> OwnedGradient for MarginMseOwnedGradient<A> {
-    type Input<'a> = MarginMseInput<'a, A>;
-    type Views<'a> = MarginMseGradient<'a, A>;
-
-    fn zeros(input: MarginMseInput<'_, A>) -> Self {
-        Self {
-            positive: Array1::zeros(input.positive.len()),
-            negatives: Array2::zeros(input.negatives.dim()),
-        }
-    }
-
-    fn view_mut(&mut self) -> MarginMseGradient<'_, A> {
-        self.view_mut()
-    }
-}
-
-/// What a batch of margins looked like. A mean over no margins is NaN.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct MarginMseReport {
-    /// The student's mean margin.
-    pub student_margin: f64,
-    /// The teacher's.
-    pub teacher_margin: f64,
-    /// The share of negatives that student and teacher put on the same side of the positive.
-    pub agreement: f64,
 }
 
 type Wanted<'w, 'g, A> = Want<'w, A, MarginMseGradient<'g, A>, MarginMseReport>;
@@ -267,23 +159,30 @@ impl<A: Scalar> Pass<'_, A> {
     }
 }
 
-/// The margins of student and teacher, with twice the digits of the scores.
+/// The margins of student and teacher.
 #[inline(always)]
-fn margins<A: Scalar>(scores: [A; 4]) -> [A::Real; 2] {
-    let [s_positive, s_negative, t_positive, t_negative] =
-        scores.map(|x| A::Real::new(x.wide(), 0.0));
+fn margins<A: Scalar>(scores: [A; 4]) -> [f64; 2] {
+    let [s_positive, s_negative, t_positive, t_negative] = scores.map(A::wide);
     [s_positive - s_negative, t_positive - t_negative]
+}
+
+/// The difference of the margins, with twice the digits of the scores.
+#[inline(always)]
+fn apart<R: Real>(scores: [f64; 4]) -> f64 {
+    let [s_positive, s_negative, t_positive, t_negative] = scores.map(|x| R::new(x, 0.0));
+    ((s_positive - s_negative) - (t_positive - t_negative)).value()
 }
 
 /// rₖ; NaN where a score is not finite, infinite where it overflows.
 #[inline(always)]
 fn residual<A: Scalar>(scores: [A; 4]) -> f64 {
-    let [student, teacher] = margins(scores);
-    let residual = (student - teacher).value();
+    let scores = scores.map(A::wide);
+    let residual = apart::<A::Real>(scores);
     if residual.is_finite() {
         residual
     } else if scores.iter().all(|x| x.is_finite()) {
-        (0.25 * student.value() - 0.25 * teacher.value()) * f64::INFINITY
+        // A margin overflows where the difference of both may not; those of a quarter of the scores do neither.
+        4.0 * apart::<A::Real>(scores.map(|x| 0.25 * x))
     } else {
         f64::NAN
     }
@@ -307,7 +206,7 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
             let residual = residual(scores);
             sum += residual;
             squares += share * residual * residual;
-            let [student, teacher] = margins(scores).map(Real::value);
+            let [student, teacher] = margins(scores);
             tally[0] += student;
             tally[1] += teacher;
             tally[2] += f64::from(u8::from((student > 0.0) == (teacher > 0.0)));
@@ -327,5 +226,68 @@ impl<'g, A: Scalar> RowLoss<A, Views<'g, A>> for Pass<'_, A> {
             }
         }
         Outcome::new(squares, tally)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    /// The value, the gradient by the positive, and the report of one query with one negative; scores are s⁺, s⁻, t⁺ and t⁻.
+    fn judged(scores: [f64; 4]) -> (f64, f64, MarginMseReport) {
+        let [s_positive, s_negative, t_positive, t_negative] = scores.map(|x| array![x]);
+        let column = Axis(1);
+        let input = MarginMseInput::new(
+            s_positive.view(),
+            s_negative.view().insert_axis(column),
+            TeacherMargins::Scores {
+                positive: t_positive.view(),
+                negatives: t_negative.view().insert_axis(column),
+            },
+        );
+        let (mut report, mut slope) = (MarginMseReport::default(), array![0.0]);
+        let gradient = MarginMseGradient {
+            positive: Some(slope.view_mut()),
+            negatives: None,
+        };
+        let want = Want::gradient(gradient).with_report(&mut report);
+        let loss = MarginMseLoss::new();
+        let value = loss.evaluate(input, want, &mut Workspace::new()).unwrap();
+        (value, slope[0], report)
+    }
+
+    #[test]
+    fn margins_that_overflow_cancel_where_the_exact_ones_do() {
+        // The margins are 3e308, above all numbers.
+        let (large, step) = (1.5e308, 1.5e308 - 1.5e308_f64.next_down());
+        assert_eq!(judged([large, -large, large, -large]).0, 0.0);
+        assert_eq!(judged([-large, large, -large, large]).0, 0.0);
+        // One step apart: the loss overflows, and the gradient is the exact one.
+        let (value, slope, _) = judged([large, -large, large.next_down(), -large]);
+        assert_eq!((value, slope), (f64::INFINITY, 2.0 * step));
+    }
+
+    #[test]
+    fn what_overflows_is_infinite_and_counted_on_its_side() {
+        for sign in [1.0, -1.0] {
+            let large = sign * 1.5e308;
+            let (value, slope, report) = judged([large, -large, sign, 0.0]);
+            assert_eq!((value, slope), (f64::INFINITY, sign * f64::INFINITY));
+            assert_eq!(report.student_margin, sign * f64::INFINITY);
+            assert_eq!((report.teacher_margin, report.agreement), (sign, 1.0));
+        }
+    }
+
+    #[test]
+    fn score_that_is_not_finite_gives_nan() {
+        for place in 0..4 {
+            for bad in [f64::NAN, f64::INFINITY, -f64::INFINITY] {
+                let mut scores = [1.5e308, -1.5e308, 2.0, 1.0];
+                scores[place] = bad;
+                let (value, slope, _) = judged(scores);
+                assert!(value.is_nan() && slope.is_nan(), "{scores:?}");
+            }
+        }
     }
 }

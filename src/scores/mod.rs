@@ -11,6 +11,7 @@ pub(crate) mod m3;
 mod m3_input;
 mod m3_pass;
 pub(crate) mod margin_mse;
+mod margin_mse_input;
 pub(crate) mod max_sim;
 mod max_sim_pass;
 mod offsets;
@@ -31,9 +32,9 @@ pub use divergence::Divergence;
 pub use function::{ScoreFunction, Sides};
 pub use m3::{M3Loss, M3Weights};
 pub use m3_input::{M3Gradient, M3Input, M3OwnedGradient, M3Report};
-pub use margin_mse::{
-    MarginMseGradient, MarginMseInput, MarginMseLoss, MarginMseOwnedGradient, MarginMseReport,
-    TeacherMargins,
+pub use margin_mse::MarginMseLoss;
+pub use margin_mse_input::{
+    MarginMseGradient, MarginMseInput, MarginMseOwnedGradient, MarginMseReport, TeacherMargins,
 };
 pub use max_sim::{MaxSim, Tokens};
 pub use positives::Positives;

@@ -65,7 +65,7 @@ impl<'a, A> Csr<'a, A> {
 /// * `sᵢⱼ = Σ_w qᵢ[w]·dⱼ[w]` over the columns (words) w that both rows have
 ///
 /// Gradient: `∂L/∂qᵢ[w] = Σⱼ (∂L/∂sᵢⱼ)·dⱼ[w]` for the columns that row i has, and likewise for documents: one number for each stored value. NaN or
-/// infinity in a column that both rows have gives NaN.
+/// infinity in a column that both rows have gives NaN; a score is infinite only where the exact one overflows.
 ///
 /// Source: the lexical scores of M3-Embedding, Chen et al. 2024, <https://arxiv.org/abs/2402.03216>; SPLADE's, Formal et al. 2021,
 /// <https://arxiv.org/abs/2107.05720>.
@@ -215,16 +215,32 @@ fn shared<A>(
     }
 }
 
-/// The dot product of two rows, with twice their digits; NaN where it is infinite because a value is.
+/// The dot product of two rows, with twice their digits; NaN where a value that they share is not finite.
 fn dot<A: Scalar>(x: &Csr<'_, A>, i: usize, y: &Csr<'_, A>, j: usize) -> f64 {
-    let real = |x: A| A::Real::new(x.wide(), 0.0);
-    let (mut sum, mut finite) = (A::Real::new(0.0, 0.0), true);
+    let sum = scaled_dot(x, i, y, j, 1.0);
+    if sum.is_finite() {
+        return sum;
+    }
+    let mut finite = true;
     shared(x, i, y, j, |at_x, at_y| {
-        let (x, y) = (x.values[at_x], y.values[at_y]);
-        sum = sum + real(x) * real(y);
-        finite &= x.is_finite() && y.is_finite();
+        finite &= x.values[at_x].is_finite() && y.values[at_y].is_finite();
     });
-    if finite { sum.value() } else { f64::NAN }
+    if !finite {
+        return f64::NAN;
+    }
+    // Products overflow where their sum may not. Those of values 2⁵⁴⁰ times smaller are below 2⁹⁶⁸, and their sum is finite.
+    let scale = 2.0_f64.powi(540);
+    scaled_dot(x, i, y, j, 1.0 / scale) * scale * scale
+}
+
+/// The dot product of two rows, all of whose values are multiplied by a power of two.
+fn scaled_dot<A: Scalar>(x: &Csr<'_, A>, i: usize, y: &Csr<'_, A>, j: usize, scale: f64) -> f64 {
+    let real = |x: A| A::Real::new(scale * x.wide(), 0.0);
+    let mut sum = A::Real::new(0.0, 0.0);
+    shared(x, i, y, j, |at_x, at_y| {
+        sum = sum + real(x.values[at_x]) * real(y.values[at_y]);
+    });
+    sum.value()
 }
 
 /// The gradient of the values of some rows.
@@ -249,5 +265,50 @@ fn pull<A: Scalar>(
     }
     for (out, &sum) in out.iter_mut().zip(&sums) {
         *out = A::narrow(sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, array};
+
+    /// The score of two rows that have the same columns.
+    fn score<A: Scalar>(query: &[A], document: &[A]) -> A {
+        let indptr = array![0, query.len()];
+        let columns: ndarray::Array1<usize> = (0..query.len()).collect();
+        let row = |values| Csr::new(indptr.view(), columns.view(), values);
+        let input = Sides {
+            queries: row(query.into()),
+            documents: row(document.into()),
+        };
+        let mut scores = Array2::zeros((1, 1));
+        SparseDot.forward(input, scores.view_mut()).unwrap();
+        scores[[0, 0]]
+    }
+
+    #[test]
+    fn score_is_infinite_only_where_the_exact_one_overflows() {
+        const INF: f64 = f64::INFINITY;
+        assert_eq!(score(&[1e200], &[1e200]), INF);
+        assert_eq!(score(&[1e200], &[-1e200]), -INF);
+        assert_eq!(score(&[1e308, 1e308], &[1.0, 1.0]), INF);
+        assert_eq!(score(&[f64::MAX; 64], &[f64::MAX; 64]), INF);
+        assert_eq!(score(&[1e30_f32], &[1e30]), f32::INFINITY);
+        // Products of 1e400, and sums of 2e308, that cancel.
+        let rest = 3e200 * 5e100;
+        assert_eq!(score(&[1e200, 1e200, 3e200], &[1e200, -1e200, 5e100]), rest);
+        assert_eq!(score(&[1e308; 4], &[1.0, 1.0, -1.0, -1.0]), 0.0);
+        assert_eq!(score(&[1e308; 3], &[1.0, 1.0, -1.0]), 1e308);
+    }
+
+    #[test]
+    fn value_that_is_not_finite_gives_nan_in_a_column_that_both_rows_have() {
+        for bad in [f64::NAN, f64::INFINITY, -f64::INFINITY] {
+            for other in [1.0, 0.0, 1e200] {
+                assert!(score(&[1e200, bad], &[1e200, other]).is_nan());
+                assert!(score(&[bad as f32], &[other as f32]).is_nan());
+            }
+        }
     }
 }
