@@ -87,9 +87,9 @@
 //!
 //! # Numerics
 //!
-//! Finite input gives a finite loss and gradient (unless the exact one overflows), in the documented cases too: zero rows, zero distance,
-//! the kink of a hinge. Norms, inner products of rows and gradients are computed with twice the digits of the rows, so that
-//! nothing is lost near cosine 1 or near loss 0. NaN or infinity in a row gives NaN in the value.
+//! Finite input gives a finite loss and gradient (unless the exact one overflows, or a distance on the way), in the documented cases too: zero rows, zero
+//! distance, the kink of a hinge. Norms and inner products of rows, and what gradients are combined with, have twice the digits of the rows, so that nothing is
+//! lost near cosine 1 or near loss 0; scores of whole batches are products in the precision of the rows. NaN or infinity in a row gives NaN in the value.
 //!
 //! # Determinism
 //!

@@ -27,7 +27,8 @@ use crate::scalar::Scalar;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Reduction {
-    /// Z = Σ wᵢ: the (weighted) mean. Weights must not be negative; if they are all zero the loss is 0. No rows at all are an error.
+    /// Z = Σ wᵢ: the (weighted) mean. Weights must not be negative; if they are all zero the loss is 0. No rows at all are an error, nor may 1/Z or Z
+    /// overflow.
     #[default]
     Mean,
     /// Z = 1. Any finite weights: with an upstream gradient per row as the weights this is the vector-Jacobian product, so that an outer
@@ -35,19 +36,19 @@ pub enum Reduction {
     Sum,
     /// Z = the weight of the rows whose loss is not zero; the loss is 0 if there are none. Otherwise as [`Mean`](Self::Mean).
     MeanActive,
-    /// Z as given, positive and finite: for a shard of a batch, the rows or the weight of the whole batch. Any finite weights.
+    /// Z as given, positive and finite as its reciprocal must be: for a shard of a batch, the rows or the weight of the whole batch. Any finite weights.
     Over(f64),
 }
 
 impl Reduction {
-    /// Refuses a divisor that is not a positive number.
+    /// Refuses a divisor that is not a positive number, or too small to divide by.
     pub(crate) fn checked(self) -> Result<Self, Error> {
         if let Self::Over(z) = self {
             check(
                 "reduction",
-                "a positive, finite divisor",
+                "a positive, finite divisor with a finite reciprocal",
                 z,
-                z > 0.0 && z.is_finite(),
+                z > 0.0 && z.is_finite() && z.recip().is_finite(),
             )?;
         }
         Ok(self)
@@ -74,22 +75,12 @@ impl Reduction {
                 found: vec![weights.len()],
             });
         }
-        let expected = if mean {
-            "a finite weight, not negative"
+        let weights = weights.iter().map(|weight| weight.wide());
+        if mean {
+            check_weights_of_mean(weights)
         } else {
-            "a finite weight"
-        };
-        for (row, &weight) in weights.iter().enumerate() {
-            let in_range = weight.is_finite() && (!mean || weight >= A::zero());
-            if !in_range {
-                return Err(Error::Weight {
-                    row,
-                    expected,
-                    found: weight.wide(),
-                });
-            }
+            check_each(weights, "a finite weight", f64::is_finite)
         }
-        Ok(())
     }
 
     /// 1/Z where it is known before the losses are; `None` for [`MeanActive`](Self::MeanActive). 0 if Z = 0.
@@ -105,6 +96,40 @@ impl Reduction {
             Self::Over(z) => z,
         };
         Some(reciprocal_or_zero(z))
+    }
+}
+
+/// Whatever rows a mean is over, 1/Z and Z must be finite.
+fn check_weights_of_mean(weights: impl Iterator<Item = f64> + Clone) -> Result<(), Error> {
+    let is_divisor = |weight: f64| weight == 0.0 || weight.recip().is_finite();
+    check_each(weights.clone(), "a finite weight, not negative", |weight| {
+        weight.is_finite() && weight >= 0.0
+    })?;
+    check_each(
+        weights.clone(),
+        "0 or a weight with a finite reciprocal",
+        is_divisor,
+    )?;
+    let mut sum = 0.0;
+    check_each(weights, "weights with a finite sum", |weight| {
+        sum += weight;
+        sum.is_finite()
+    })
+}
+
+fn check_each(
+    weights: impl Iterator<Item = f64>,
+    expected: &'static str,
+    mut is_right: impl FnMut(f64) -> bool,
+) -> Result<(), Error> {
+    let mut weights = weights.enumerate();
+    match weights.find(|(_, weight)| !is_right(*weight)) {
+        None => Ok(()),
+        Some((row, found)) => Err(Error::Weight {
+            row,
+            expected,
+            found,
+        }),
     }
 }
 
@@ -177,6 +202,25 @@ mod tests {
             .into_iter()
             .fold(Sum::default(), Sum::plus);
         assert_eq!(sum.value(), 2.0);
+    }
+
+    #[test]
+    fn divisors_and_weights_without_a_finite_reciprocal_or_sum_are_refused() {
+        let tiny = 1e-310_f64;
+        assert!(Reduction::Over(tiny).checked().is_err());
+        assert!(Reduction::Over(f64::MIN_POSITIVE).checked().is_ok());
+        let row = |weights: [f64; 2]| {
+            let weights = ndarray::arr1(&weights);
+            match Reduction::Mean.check_weights("rows", 2, Some(weights.view())) {
+                Err(Error::Weight { row, .. }) => Some(row),
+                Err(error) => panic!("{error}"),
+                Ok(()) => None,
+            }
+        };
+        assert_eq!(row([1e308, 1e308]), Some(1));
+        assert_eq!(row([tiny, 1.0]), Some(0));
+        assert_eq!(row([1.0, -1.0]), Some(1));
+        assert_eq!(row([0.0, 1e308]), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::kernels::Coming;
 use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
 use crate::scalar::Scalar;
-use crate::simd::{self, Isa, Kernel, dispatch};
+use crate::simd::{Isa, Kernel, Publishing, dispatch};
 use crate::staging::Held;
 use crate::store::Stores;
 
@@ -119,7 +119,7 @@ impl Extent {
     }
 
     fn stores(self) -> Stores {
-        Stores::for_bytes(self.rows * self.row_bytes)
+        Stores::for_bytes(self.rows.saturating_mul(self.row_bytes))
     }
 }
 
@@ -204,6 +204,7 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
     fn run<I: Isa>(mut self) -> Totals {
         let mut totals = Totals::default();
         let streamed = self.gradient.is_some() && self.stores == Stores::Streamed;
+        let _published = Publishing(streamed);
         let mut held = Held::take();
         for row in 0..self.count {
             let weight = self
@@ -223,9 +224,6 @@ impl<A: Scalar, G: Split, L: RowLoss<A, G>> Kernel for Block<'_, '_, A, G, L> {
             if let Some(rows) = &mut self.rows {
                 rows[row] = A::narrow(outcome.loss);
             }
-        }
-        if streamed {
-            simd::publish();
         }
         held.give_back();
         totals

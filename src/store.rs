@@ -18,7 +18,7 @@ pub(crate) enum Stores {
 }
 
 impl Stores {
-    /// For a gradient of so many bytes: one that fits the last-level cache is likely to be read from there next.
+    /// For a gradient of so many bytes, if all of it is wanted: one that fits the last-level cache is likely to be read from there next.
     pub(crate) fn for_bytes(bytes: usize) -> Self {
         const LARGE: usize = 16 << 20;
         if bytes > LARGE {

@@ -220,7 +220,7 @@ fn what_the_constructors_refuse_is_refused_in_their_words() {
         (
             refusal::<InfoNceLoss>(r#"{"temperature": 1, "reduction": {"Over": 0}}"#),
             "divisor",
-            "reduction: expected a positive, finite divisor, found 0",
+            "reduction: expected a positive, finite divisor with a finite reciprocal, found 0",
         ),
         (
             refusal::<CosineEmbeddingLoss>(r#"{"margin": 2}"#),
@@ -245,7 +245,8 @@ fn what_the_constructors_refuse_is_refused_in_their_words() {
 #[test]
 fn newer_losses_are_refused_in_the_words_of_their_constructors() {
     let over = r#"{"reduction": {"Over": -1}}"#;
-    let divisor = "reduction: expected a positive, finite divisor, found -1";
+    let divisor =
+        "reduction: expected a positive, finite divisor with a finite reciprocal, found -1";
     let weights = r#"{"dense": -1, "sparse": 1, "multi_vector": 1}"#;
     let m3 = |which: &str| format!(r#"{{"temperature": 1, "{which}": {weights}}}"#);
     let drawn = r#"{"DistanceWeighted": {"seed": 1, "cutoff": 0.5, "nonzero_loss_cutoff": 0.5}}"#;

@@ -29,9 +29,10 @@ use prefixes::{MOST, Nested};
 /// c = 0 and gradient 0. At the kink (c = margin) the row is inactive: gradient 0. NaN or infinity in a row gives NaN.
 /// [`with_epsilon`](Self::with_epsilon) gives PyTorch's convention instead.
 ///
-/// Accuracy, with the ε of the element type: the loss and the gradient rows of a matching pair are within 4ε of themselves, however nearly parallel its
-/// rows are. So are those of a pair that does not match, but for the loss of `f64` rows, which is within 4ε of |c| + |margin|, because c is rounded
-/// before the margin is taken off. The example `accuracy` measures it.
+/// Accuracy, with the ε of the element type: the loss and the gradient rows of a matching pair are within 4ε of themselves, unless the sine of the angle
+/// between its rows is below 2⁻²⁹ (`f64`: 2⁻⁸⁰), where the share of one row in the other is itself rounded. So are those of a pair that does not match, unless
+/// x·y or c − margin cancels to less than 2⁻²⁹ of its terms; but the loss of `f64` rows is within 4ε of |c| + |margin|, because c is rounded before the margin
+/// is taken off. The example `accuracy` measures it.
 ///
 /// Source: `torch.nn.CosineEmbeddingLoss`; the positive margin is pytorch-metric-learning's (`ContrastiveLoss` on cosine similarity).
 ///
@@ -313,7 +314,7 @@ impl CosineEmbeddingLoss {
         let (n, dim) = input.x.dim();
         let extent = Extent {
             rows: n,
-            row_bytes: 2 * dim * size_of::<A>(),
+            row_bytes: dim.saturating_mul(2 * size_of::<A>()),
         };
         let gradient = want.gradient.map(|gradient| (gradient.x, gradient.y));
         let (value, totals) = rows::evaluate(

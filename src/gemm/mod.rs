@@ -79,11 +79,13 @@ fn product_at<A: Scalar>(
 ) {
     let (segments, m, k) = a.dim();
     let panels = c.width.div_ceil(A::PANEL);
-    let last = panels.saturating_sub(1) * b.stride;
-    assert!(
-        c.rows == m && (panels == 0 || b.numbers.len() >= last + segments * k * A::PANEL),
-        "shapes of a panel product"
-    );
+    let needed = || {
+        let last = panels.saturating_sub(1).checked_mul(b.stride)?;
+        let panel = segments.checked_mul(k)?.checked_mul(A::PANEL)?;
+        last.checked_add(panel)
+    };
+    let fits = panels == 0 || needed().is_some_and(|needed| b.numbers.len() >= needed);
+    assert!(c.rows == m && fits, "shapes of a panel product");
     let task = Task {
         segments,
         m,

@@ -153,12 +153,13 @@ unsafe fn accumulate<
     row: usize,
     column: usize,
 ) -> [[[V; VECTORS]; PANELS]; ROWS] {
-    // SAFETY: all offsets address elements (s, i, l) with s < segments, i < m, l < k of A, and
+    // SAFETY: all that is read are elements (s, i, l) with s < segments, i < m, l < k of A, and
     // (s·k + l, j) with j < PANEL of panels of B, because strips are VECTORS·COUNT wide and PANEL is a multiple of that.
     unsafe {
         let [segment_stride, row_stride, step] = task.a_strides;
         let (panel, inside) = place::<A>(column);
-        let mut b = task.b.add(panel * task.b_panel + inside);
+        // Wrapping, because without a step there may be no panel to point into.
+        let mut b = task.b.wrapping_add(panel * task.b_panel + inside);
         let mut sums = [[[V::splat(A::zero()); VECTORS]; PANELS]; ROWS];
         for segment in 0..task.segments {
             let start = segment as isize * segment_stride + row as isize * row_stride;

@@ -189,7 +189,11 @@ impl<A: Scalar> Engine<'_, '_, A> {
                 .iter()
                 .take_while(|entry| entry.row < rows.end)
             {
-                let value = entry.pull * lanes.per_pull[at];
+                // A quotient of two that may be subnormal, and not a product with a reciprocal that may overflow.
+                let value = match lanes.pull_scales[at] {
+                    0.0 => 0.0,
+                    scale => -entry.pull / scale,
+                };
                 positives.push((entry.row - rows.start, lane, value));
             }
         }

@@ -63,6 +63,8 @@ pub(super) enum Mine {
 pub(super) struct Block<A> {
     pub(super) left: Left,
     pub(super) right: Side,
+    /// What `right` is in the input: the queries of a labelled batch are its documents.
+    pub(super) named: Side,
     pub(super) mine: Mine,
     /// Whether its scores enter the softmax of their document, over the queries.
     pub(super) columns: bool,
@@ -128,12 +130,19 @@ impl<A: Scalar> Block<A> {
                 list.push((Left::Positives, Side::Negatives, Mine::Negatives));
             }
         }
-        let block = |(left, right, mine)| Self {
-            left,
-            right,
-            mine,
-            columns: mine == Mine::Positives && of.document_to_query,
-            rules: Rules::new(loss, input, left, right),
+        let block = |(left, right, mine)| {
+            let named = match right {
+                Side::Queries if input.within => Side::Documents,
+                other => other,
+            };
+            Self {
+                left,
+                right,
+                named,
+                mine,
+                columns: mine == Mine::Positives && of.document_to_query,
+                rules: Rules::new(loss, input, left, named),
+            }
         };
         list.into_iter().map(block).collect()
     }
@@ -158,17 +167,12 @@ impl<A: Scalar> Rules<A> {
         left: Left,
         right: Side,
     ) -> Option<Self> {
-        // In a labelled batch the other queries are the in-batch negatives.
-        let named = match right {
-            Side::Queries if input.within => Side::Documents,
-            other => other,
-        };
         let judged = loss
             .false_negatives
-            .is_some_and(|(_, sources)| source(left, named, sources));
+            .is_some_and(|(_, sources)| source(left, right, sources));
         let hard = loss
             .hardness
-            .filter(|hardness| source(left, named, hardness.sources));
+            .filter(|hardness| source(left, right, hardness.sources));
         let strength = hard.map_or(0.0, |hardness| hardness.strength);
         let judge = match &input.guide {
             Some(guide) => {
@@ -182,7 +186,7 @@ impl<A: Scalar> Rules<A> {
             None => judged.then_some(Judge::Own),
         };
         let weights = input.log_weights;
-        let log_weights = match (left, named) {
+        let log_weights = match (left, right) {
             (Left::Queries, Side::Documents) => weights.documents.map(|weights| weights.to_vec()),
             (Left::Queries, Side::Negatives) => weights
                 .others

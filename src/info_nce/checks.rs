@@ -120,6 +120,14 @@ pub(super) fn check_shapes<A: Scalar>(input: &InfoNceInput<'_, A>) -> Result<(),
         &[input.documents.nrows(), dim],
         input.documents.shape(),
     )?;
+    let (queries, documents) = (&input.queries, &input.documents);
+    let is_one = queries.as_ptr() == documents.as_ptr()
+        && queries.dim() == documents.dim()
+        && queries.strides() == documents.strides();
+    if input.within && !is_one {
+        let reason = "the documents of a labelled batch are its queries; give other documents with targets by id";
+        return Err(Error::IllDefined { reason });
+    }
     if let Some(negatives) = &input.negatives {
         let (first, count, _) = negatives.dim();
         let (first, count) = match &input.negative_offsets {

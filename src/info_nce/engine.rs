@@ -169,6 +169,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
         let sizes: Vec<usize> = sizes.collect();
         let two_phases = loss.directions.document_to_query;
         let (n, dim) = input.queries.dim();
+        let kept = Pairs::bytes_of_a_query(positives, n);
         let m = if two_phases {
             input.documents.nrows()
         } else {
@@ -176,7 +177,7 @@ impl<'l, 'a, A: Scalar> Engine<'l, 'a, A> {
         };
         Self {
             loss,
-            layout: Layout::new::<A>(n, &sizes, dim, limit, two_phases),
+            layout: Layout::new::<A>(n, &sizes, dim, limit, kept, two_phases),
             matrices,
             blocks,
             queries: vec![Query::NEW; n],

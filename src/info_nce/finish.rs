@@ -84,8 +84,10 @@ impl<A: Scalar> FinishRows<'_, '_, '_, A> {
                 &held[..]
             }
         };
+        // Of distances a gradient by the products that is 0 is only a part.
+        let is_asked = matches!(self.along, Along::Sums(sums) if sums[local] != 0.0);
         // A query that does not take part, or a row that nothing asks for: it need not be finite.
-        if scale == 0.0 || gradient.iter().all(|g| g.is_zero()) {
+        if scale == 0.0 || (!is_asked && gradient.iter().all(|g| g.is_zero())) {
             if !self.add {
                 row.fill(A::zero());
             }

@@ -305,8 +305,9 @@ impl<A: Scalar> OwnedGradient for InfoNceOwnedGradient<A> {
     }
 }
 
-/// What a batch of queries looked like, in the query → document direction. Means over the queries that have a positive, unweighted; NaN over none.
-/// Of several positives the best one counts.
+/// What a batch of queries looked like. Means over the queries that have a positive, unweighted; NaN over none. Of several positives the best one counts.
+///
+/// Accuracy and rank are among the documents; `active` and the probability are those of the loss, whose softmax may have other directions in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct InfoNceReport {
@@ -321,7 +322,7 @@ pub struct InfoNceReport {
     pub positive_probability: f64,
     /// The mean similarity of the positive, not divided by the temperature.
     pub positive_similarity: f64,
-    /// The mean similarity of the other candidates, over all of them that are not left out.
+    /// The mean similarity of the other candidates of queries, and of documents where they compete with documents, over all of them that are not left out.
     pub negative_similarity: f64,
     /// How many candidates of all queries were left out as false negatives.
     pub left_out: usize,

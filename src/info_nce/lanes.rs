@@ -19,8 +19,8 @@ pub(super) struct Lanes<A> {
     pub(super) idle: Vec<usize>,
     /// The value at a single positive, before the document's factor.
     pub(super) positives: Vec<f64>,
-    /// What −∂ℓ/∂z of one of several positives is multiplied with for the same.
-    pub(super) per_pull: Vec<f64>,
+    /// What ∂ℓ/∂z of one of several positives is divided by for the same; 0 where both have underflown.
+    pub(super) pull_scales: Vec<f64>,
     /// What is taken off each candidate, with smoothed labels.
     pub(super) offsets: Option<Vec<A>>,
 }
@@ -39,7 +39,7 @@ impl<A: Scalar> Lanes<A> {
             scales: vec![0.0; width],
             idle: (queries.len()..width).collect(),
             positives: vec![0.0; width],
-            per_pull: vec![0.0; width],
+            pull_scales: vec![0.0; width],
         };
         for (lane, i) in queries.clone().enumerate() {
             let (weight, query) = (engine.listed.weight(i), &engine.queries[i]);
@@ -49,7 +49,7 @@ impl<A: Scalar> Lanes<A> {
             if engine.loss.bias.is_some() {
                 lanes.scales[lane] = weight;
                 lanes.positives[lane] = -query.settled.pull;
-                lanes.per_pull[lane] = -1.0;
+                lanes.pull_scales[lane] = 1.0;
                 continue;
             }
             let (shift, rounding) = shift_and_rounding::<A>(query);
@@ -65,8 +65,7 @@ impl<A: Scalar> Lanes<A> {
             } else {
                 lanes.scales[lane] = share;
                 lanes.positives[lane] = -query.others.sum * (-rounding).exp();
-                let scale = query.settled.per_sum * rounding.exp();
-                lanes.per_pull[lane] = if scale == 0.0 { 0.0 } else { -1.0 / scale };
+                lanes.pull_scales[lane] = query.settled.per_sum * rounding.exp();
             }
         }
         lanes

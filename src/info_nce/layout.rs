@@ -30,13 +30,14 @@ impl Layout {
     /// Below this the documents are read too often, and scoring twice is cheaper.
     const LEAST_PANELS: usize = 2;
 
-    /// For `queries` against blocks of `documents` of `dim` columns, within `limit` bytes. `whole` asks for as many queries in a
-    /// block as fit.
+    /// For `queries` against blocks of `documents` of `dim` columns, within `limit` bytes, and as many again for what a block keeps of its queries, `kept` bytes of
+    /// each. `whole` asks for as many queries in a block as fit.
     pub(super) fn new<A: Scalar>(
         queries: usize,
         documents: &[usize],
         dim: usize,
         limit: usize,
+        kept: usize,
         whole: bool,
     ) -> Self {
         let most = documents.iter().copied().max().unwrap_or(0);
@@ -60,8 +61,11 @@ impl Layout {
         let all = queries.div_ceil(A::PANEL).max(1);
         let count = chunks.len().max(1);
         let fit = tiles / count;
-        let most_panels = if whole { fit } else { 0 }.max(Self::MOST_PANELS);
-        let panels = all.min(most_panels);
+        // What is packed of the queries, and their gradients, is as much as the scores at most, too.
+        let packed = limit / (dim.max(1) * A::PANEL * size_of::<A>());
+        let most_panels = if whole { fit.min(packed) } else { 0 }.max(Self::MOST_PANELS);
+        let keeps = (limit / kept.saturating_mul(A::PANEL).max(1)).max(1);
+        let panels = all.min(most_panels).min(keeps);
         if panels <= fit {
             return Self {
                 panels,
@@ -126,7 +130,7 @@ mod tests {
                 (5, [3_000_000, 1]),
             ] {
                 for whole in [false, true] {
-                    let layout = Layout::new::<f32>(queries, &documents, 768, limit, whole);
+                    let layout = Layout::new::<f32>(queries, &documents, 768, limit, 0, whole);
                     let bytes = layout.slab.min(layout.chunks.len())
                         * layout.panels
                         * layout.tile::<f32>()

@@ -25,6 +25,14 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
+    /// What the positives of a query take, on average.
+    pub(super) fn bytes_of_a_query(positives: &Positives, queries: usize) -> usize {
+        match positives.total() / queries.max(1) {
+            0 | 1 => 0,
+            several => several.saturating_mul(size_of::<Entry>()),
+        }
+    }
+
     /// Makes room for the positives of some queries.
     pub(super) fn prepare(&mut self, positives: &Positives, queries: &Range<usize>) {
         self.first = queries.start;

@@ -87,14 +87,14 @@ impl FalseNegatives {
 }
 
 /// Ids that tell false negatives: a candidate with the id of the query is not its negative. The own positive always stays. What is `None` is not masked,
-/// so that curated negatives can be exempt.
+/// so that curated negatives can be exempt. In the direction document → query the other queries whose positive a document is stay its negatives, whatever their ids.
 ///
 /// The id may stand for a document (a query has that of its positive), for a query, or for a group of both.
 #[derive(Clone, Copy, Debug)]
 pub struct Ids<'a> {
     /// Of the queries, `[n]`.
     pub queries: ArrayView1<'a, u64>,
-    /// Of the documents, `[m]`.
+    /// Of the documents, `[m]`: in a labelled batch of its rows, as candidates.
     pub documents: Option<ArrayView1<'a, u64>>,
     /// Of the own negatives, `[n, K]`; `[total, 1]` if they are ragged.
     pub negatives: Option<ArrayView2<'a, u64>>,

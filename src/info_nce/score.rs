@@ -165,7 +165,7 @@ impl<A: Scalar> Engine<'_, '_, A> {
                 .zip(Some(self))
                 .map(|(judge, engine)| match (judge, &engine.guides) {
                     (Judge::Guide, Some(guides)) => {
-                        let embeddings = guides.of(block.right);
+                        let embeddings = guides.of(block.named);
                         products.resize(rows.len() * A::PANEL, A::zero());
                         let documents = embeddings.rows();
                         let documents = documents.slice(s![rows.clone(), ..]);

@@ -14,7 +14,7 @@ use super::query::Query;
 use super::softmax::Partition;
 use crate::kernels::{Begun, Coming, Groups, dot};
 use crate::scalar::Scalar;
-use crate::simd::{Isa, Kernel, publish};
+use crate::simd::{Isa, Kernel, Publishing};
 use crate::similarity::{Pair, begun_cosine};
 use crate::staging::{contiguous, singles};
 use crate::store::{Columns, Stores, WideRow, write_row};
@@ -46,6 +46,7 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, '_, '_, '_, A> {
             stores: Stores::for_bytes(own_bytes),
             begun: Vec::new(),
         };
+        let _published = Publishing(pass.stores == Stores::Streamed);
         let mut query_spare = Vec::new();
         let count = self.queries.len();
         for local in 0..count {
@@ -93,9 +94,6 @@ impl<A: Scalar> Kernel for Settle<'_, '_, '_, '_, '_, '_, A> {
                     write_row::<A, I>(view, Stores::Cached, sum);
                 }
             }
-        }
-        if pass.stores == Stores::Streamed {
-            publish();
         }
     }
 }

@@ -270,7 +270,13 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
     fn run<I: Isa>(self) {
         let rows = self.tile.chunks_exact_mut(A::PANEL).zip(self.factors);
         for (document, (row, &factor)) in rows.enumerate() {
-            self.softmaxes.weigh::<I>(document, row, factor);
+            if factor.is_finite() {
+                self.softmaxes.weigh::<I>(document, row, factor);
+            } else {
+                weigh_masked(row, |row| {
+                    self.softmaxes.weigh::<I>(document, row, factor);
+                });
+            }
         }
         for &(row, lane, value) in self.positives {
             self.tile[row * A::PANEL + lane] = A::narrow(value * self.factors[row].wide());
@@ -281,6 +287,21 @@ impl<A: Scalar> Kernel for Weigh<'_, A> {
                 .skip(lane)
                 .step_by(A::PANEL)
                 .for_each(|z| *z = A::zero());
+        }
+    }
+}
+
+/// The weights of the scores of a document that is not finite: of those that are left out, 0.
+#[inline(always)]
+fn weigh_masked<A: Scalar>(row: &mut [A], weigh: impl FnOnce(&mut [A])) {
+    let mut left_out = [false; 32];
+    for (left_out, &z) in left_out.iter_mut().zip(&*row) {
+        *left_out = z == A::neg_infinity();
+    }
+    weigh(row);
+    for (z, left_out) in row.iter_mut().zip(left_out) {
+        if left_out {
+            *z = A::zero();
         }
     }
 }

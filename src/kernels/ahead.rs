@@ -74,8 +74,8 @@ impl<'r, I: Isa, const M: usize> Ahead<'r, I, M> {
         let rows = next.iter().chain(&later);
         let count = rows.map(|row| row.len()).min().unwrap_or(0) / LANES;
         Self {
-            next: groups(next, count),
-            later: groups(later, count),
+            next: groups(next, 0, count),
+            later: groups(later, 0, count),
             sums: [I::splat(0.0); 3],
             groups: 0,
         }
@@ -106,12 +106,16 @@ impl<'r, I: Isa, const M: usize> Ahead<'r, I, M> {
     }
 }
 
-/// The first groups of some rows.
+/// So many groups of sixteen columns of some rows, from a column on.
 #[inline(always)]
-fn groups<const M: usize>(rows: [&[f32]; M], count: usize) -> [&[[f32; LANES]]; M] {
+pub(crate) fn groups<const M: usize>(
+    rows: [&[f32]; M],
+    from: usize,
+    count: usize,
+) -> [&[[f32; LANES]]; M] {
     let mut groups: [&[[f32; LANES]]; M] = [&[]; M];
     for (groups, row) in groups.iter_mut().zip(rows) {
-        *groups = &row.as_chunks().0[..count];
+        *groups = &row[from..].as_chunks().0[..count];
     }
     groups
 }

@@ -8,7 +8,7 @@ mod moments;
 
 use std::marker::PhantomData;
 
-pub(crate) use ahead::{Advance, Ahead, Begun, Coming};
+pub(crate) use ahead::{Advance, Ahead, Begun, Coming, groups};
 pub(crate) use moments::{
     Moments, ThreeProducts, begun_moments, moments, moments_with, scaled_moments, square_distances,
 };
@@ -128,7 +128,7 @@ impl<'r, A: Scalar> Groups<'r, A> {
         }
     }
 
-    /// A group; zeros beyond the end of the row.
+    /// A whole group, or the rest for any other.
     #[inline(always)]
     pub(crate) fn at<I: Isa>(&self, group: usize) -> I::Wide {
         A::lanes::<I>(self.whole.get(group).unwrap_or(&self.rest))

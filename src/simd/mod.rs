@@ -1,7 +1,7 @@
 //! Which instruction set a kernel runs on: detected once, capped on request, dispatched once per block of work.
 //!
 //! A kernel is written once, in safe generic code, as the `run` of a [`Kernel`]. [`dispatch`] compiles it again for each
-//! instruction set and calls the best that the machine has. Everything a kernel calls is `#[inline(always)]`, so that it is compiled
+//! instruction set and calls the best that the machine has. Everything that a kernel calls and that handles lanes is `#[inline(always)]`, so that it is compiled
 //! with the features of the function that it ends up in; what is long and called from several kernels is a kernel of its own, run by [`Isa::call`].
 
 mod isa;
@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 pub(crate) use isa::{Isa, LANES};
 pub(crate) use portable::Portable;
-pub(crate) use stream::{Line, lines, prefetch, prefetch_group, publish, stream};
+pub(crate) use stream::{Line, Publishing, lines, prefetch, prefetch_group, stream};
 #[cfg(target_arch = "x86_64")]
 use x86::{run_avx2, run_avx512};
 
@@ -32,7 +32,7 @@ pub(crate) enum Level {
 /// A computation that is compiled once for each instruction set.
 pub trait Kernel {
     type Output;
-    /// Must be `#[inline(always)]`, with all that it calls.
+    /// Must be `#[inline(always)]`, with all that it calls and that handles lanes.
     fn run<I: Isa>(self) -> Self::Output;
 }
 

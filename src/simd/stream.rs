@@ -80,11 +80,23 @@ pub(crate) fn prefetch_group(numbers: &[f32; LANES]) {
 
 /// Orders the stores of [`stream`] before whatever the thread does next, so that other threads see them.
 #[inline(always)]
-pub(crate) fn publish() {
+fn publish() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of every x86-64; the fence reads and writes nothing.
     unsafe {
         _mm_sfence();
+    }
+}
+
+/// Publishes when it goes, if stores may have been streamed until then: also when a panic of a caller's own distance passes.
+pub(crate) struct Publishing(pub(crate) bool);
+
+impl Drop for Publishing {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0 {
+            publish();
+        }
     }
 }
 

@@ -4,7 +4,7 @@ mod whole;
 
 use ndarray::ArrayViewMut1;
 
-use crate::kernels::{Advance, Ahead, Begun, Coming, padded};
+use crate::kernels::{Advance, Ahead, Begun, Coming, groups, padded};
 use crate::scalar::Scalar;
 use crate::simd::{self, Isa, Kernel, LANES, Line, prefetch};
 use crate::store::Stores;
@@ -182,16 +182,6 @@ fn some<I: Isa, const M: usize>(rows: [&[f32]; M], from: usize) -> [I::Single; M
     columns
 }
 
-/// The groups of sixteen columns from a column on.
-#[inline(always)]
-fn groups<const M: usize>(rows: [&[f32]; M], from: usize, count: usize) -> [&[[f32; LANES]]; M] {
-    let mut groups: [&[[f32; LANES]]; M] = [&[]; M];
-    for (groups, row) in groups.iter_mut().zip(rows) {
-        *groups = &row[from..].as_chunks().0[..count];
-    }
-    groups
-}
-
 #[inline(always)]
 fn store<I: Isa, const ADDED: bool, const M: usize, const N: usize>(
     rows: [Option<&mut [f32]>; N],
@@ -208,8 +198,8 @@ fn store<I: Isa, const ADDED: bool, const M: usize, const N: usize>(
         }
     }
     let from = groups(others, 0, count);
-    // Side by side saves loads, if there are any. With sixteen registers there is no room for the six numbers that both gradients of a pair are computed with; a
-    // triplet's three take four.
+    // Side by side saves loads, if there are any. With sixteen registers there is no room for the six numbers that both gradients of a pair are computed with; the
+    // three gradients of a triplet need four.
     let together = M > 0 && (I::WHOLE_LINES || N > 2);
     let order = Order::new(count, false);
     let (put, mut nothing) = (ByStore::<ADDED>, Meanwhile::nothing());

@@ -67,7 +67,7 @@ impl<D> TripletMarginLoss<D> {
         let k = input.negatives.dim().1;
         let extent = Extent {
             rows: n,
-            row_bytes: (2 + k) * dim * size_of::<A>(),
+            row_bytes: (2 + k).saturating_mul(dim).saturating_mul(size_of::<A>()),
         };
         let gradient = want
             .gradient

@@ -29,7 +29,8 @@ pub(crate) use evaluate::{evaluate, evaluate_prefixes};
 /// exponent for the soft form).
 ///
 /// At the kink (margin + d⁺ = d⁻) the triplet is inactive. At distance zero the gradient of the distance is 0, where PyTorch has a spurious one
-/// of norm 1 (its ε = 1e-6 is available: [`Lp::with_epsilon`]). NaN in a row gives NaN.
+/// of norm 1 (its ε = 1e-6 is available: [`Lp::with_epsilon`]). NaN in a row gives NaN, and so does a difference of two distances that overflow, which takes
+/// coordinates near the ends of `f64` (or of their square roots, where distances are squared).
 ///
 /// Accuracy, with the ε of the element type: distances are `f64`, so that for `f32` rows a loss is within 4ε of itself, unless margin + d⁺ and d⁻ cancel
 /// to less than 2⁻²⁹ of their sum; for `f64` rows, whose distances and differences of coordinates are themselves rounded, it is within 4ε of
@@ -77,13 +78,7 @@ impl TripletMarginLoss {
             margin,
             margin > 0.0 && margin.is_finite(),
         )?;
-        Ok(Self {
-            margin,
-            soft: false,
-            swap: false,
-            distance: Lp::euclidean(),
-            reduction: Reduction::default(),
-        })
+        Ok(Self::euclidean(margin, false))
     }
 
     /// The soft form log(1 + exp(margin + d⁺ − d⁻)), which never stops pulling. Its margin is usually 0.
@@ -92,13 +87,17 @@ impl TripletMarginLoss {
     /// If the margin is not finite.
     pub fn soft(margin: f64) -> Result<Self, Error> {
         let margin = check("margin", "a finite number", margin, margin.is_finite())?;
-        Ok(Self {
+        Ok(Self::euclidean(margin, true))
+    }
+
+    fn euclidean(margin: f64, soft: bool) -> Self {
+        Self {
             margin,
-            soft: true,
+            soft,
             swap: false,
             distance: Lp::euclidean(),
             reduction: Reduction::default(),
-        })
+        }
     }
 }
 

@@ -65,6 +65,27 @@ fn zero_row_has_cosine_zero_and_gradient_zero() {
     }
 }
 
+/// With PyTorch's ε a zero row has the norm √ε, and −y/(√ε‖y‖) is the gradient by it of a matching pair.
+#[test]
+fn zero_row_with_epsilon_has_the_gradient_of_its_norm_whatever_the_other_row() {
+    let loss = CosineEmbeddingLoss::new(0.0).unwrap();
+    let loss = loss.with_epsilon(1e-12).unwrap();
+    let labels = array![PairLabel::Match];
+    for size in [0.5_f32, 1.0, 64.0, 1e6] {
+        let (x, y) = (array![[0.0, 0.0]], array![[3.0 * size, -4.0 * size]]);
+        let gradients = [(&x, &y), (&y, &x)].map(|(x, y)| {
+            let input = CosineEmbeddingInput::new(x.view(), y.view(), labels.view());
+            loss.value_and_gradient(input).unwrap().1
+        });
+        let [first, second] = gradients;
+        for zero in [first.x, second.y] {
+            let relative = &zero / &array![[-6e5, 8e5]];
+            let right = |ratio: &f32| (ratio - 1.0).abs() <= 4.0 * f32::EPSILON;
+            assert!(relative.iter().all(right), "{size}: {zero}");
+        }
+    }
+}
+
 #[test]
 fn zero_query_and_zero_document_get_gradient_zero_and_take_part_with_cosine_zero() {
     let queries = array![[0.0, 0.0], [1.0, 0.0]];

@@ -16,6 +16,7 @@ mod errors;
 mod extremes;
 mod finite_differences;
 mod graph;
+mod info_nce_edges;
 mod kinks;
 mod large_batches;
 mod layouts;

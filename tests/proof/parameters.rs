@@ -84,7 +84,7 @@ fn hyper_parameters_out_of_range_are_refused() {
         &[nan, below, 0.0, 1.0 - f64::EPSILON, -2.0],
         Lp::new,
     );
-    let range = "a positive, finite divisor";
+    let range = "a positive, finite divisor with a finite reciprocal";
     parameter("reduction", range, &not_positive, |z| {
         cosine.with_reduction(Reduction::Over(z))
     });
@@ -107,7 +107,7 @@ fn hyper_parameters_out_of_range_are_refused() {
     let range = "a positive number, at most 1e300";
     parameter("scale", range, &scales, CoSentLoss::new);
     parameter("scale", range, &scales, AngleLoss::new);
-    let range = "a positive, finite divisor";
+    let range = "a positive, finite divisor with a finite reciprocal";
     parameter("reduction", range, &not_positive, |z| {
         contrastive.with_reduction(Reduction::Over(z))
     });
