@@ -183,6 +183,19 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// A temperature τ, or the refusal of what is none. Scores are multiplied with 1/τ, which is to be a number as well.
+pub(crate) fn check_temperature(name: &'static str, temperature: f64) -> Result<f64, Error> {
+    let in_range = temperature > 0.0 && temperature.is_finite();
+    check(name, "a positive, finite number", temperature, in_range)?;
+    let in_range = temperature.recip().is_finite();
+    check(
+        name,
+        "a number whose reciprocal is finite",
+        temperature,
+        in_range,
+    )
+}
+
 /// The value, if `in_range`; the refusal of a hyper-parameter otherwise. A NaN fails every comparison and so is refused.
 pub(crate) fn check(
     name: &'static str,

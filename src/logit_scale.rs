@@ -40,6 +40,12 @@ pub struct LogitScale {
     most: f64,
 }
 
+/// The ends of what a scale or a temperature may be: so the other of the two is an ordinary number, too.
+const LEAST: f64 = 1e-304;
+const MOST: f64 = 1e304;
+/// A little below the logarithm of [`LEAST`].
+const LEAST_LOG: f64 = -700.0;
+
 impl LogitScale {
     /// CLIP's: 1/0.07 at first, at most 100.
     pub fn clip() -> Self {
@@ -53,10 +59,10 @@ impl LogitScale {
     /// Begins at a temperature; at most a scale of 100, as CLIP's.
     ///
     /// # Errors
-    /// If the temperature is not positive and finite, or below 0.01.
+    /// If the temperature is not from 0.01 to 1e304.
     pub fn from_temperature(temperature: f64) -> Result<Self, Error> {
-        let in_range = (0.01..f64::INFINITY).contains(&temperature);
-        let expected = "a finite number of at least 0.01";
+        let in_range = (0.01..=MOST).contains(&temperature);
+        let expected = "a number from 0.01 to 1e304";
         let temperature = check("temperature", expected, temperature, in_range)?;
         Ok(Self {
             // The logarithm of 1/0.01 may come out above the limit, by its last digit.
@@ -79,13 +85,15 @@ impl LogitScale {
     /// ```
     ///
     /// # Errors
-    /// If `least` is not positive and finite, or `most` is not finite or below it.
+    /// If `least` is not from 1e-304 to 1e304, or `most` is below it or above 1e304.
     pub fn with_limits(self, least: f64, most: f64) -> Result<Self, Error> {
-        let in_range = least > 0.0 && least.is_finite();
-        let least = check("least scale", "a positive, finite number", least, in_range)?;
+        let in_range = (LEAST..=MOST).contains(&least);
+        let expected = "a number from 1e-304 to 1e304";
+        let least = check("least scale", expected, least, in_range)?;
         let in_range = most >= least && most.is_finite();
         let expected = "a finite number, not below the least scale";
-        let most = check("most scale", expected, most, in_range)?;
+        check("most scale", expected, most, in_range)?;
+        let most = check("most scale", "a number up to 1e304", most, most <= MOST)?;
         Ok(Self {
             log_scale: self.log_scale.clamp(least.ln(), most.ln()),
             least,
@@ -96,11 +104,11 @@ impl LogitScale {
     /// What an optimiser made of log(1/τ), brought into the limits.
     ///
     /// # Errors
-    /// If it is NaN, or −∞ without a lower limit. The scale stays as it was.
+    /// If it is NaN, or without a lower limit not above −700. The scale stays as it was.
     pub fn set_log_scale(&mut self, log_scale: f64) -> Result<(), Error> {
         // Where the scale is 0 or the temperature overflows there is nothing left to train.
         let clamped = log_scale.max(self.least.ln()).min(self.most.ln());
-        let in_range = !log_scale.is_nan() && clamped > -700.0;
+        let in_range = !log_scale.is_nan() && clamped > LEAST_LOG;
         let expected = "a number above -700";
         check("log scale", expected, log_scale, in_range)?;
         self.log_scale = clamped;
@@ -170,11 +178,11 @@ mod tests {
     #[test]
     fn what_is_no_scale_is_refused_and_changes_nothing() {
         let mut scale = LogitScale::clip();
-        for bad in [f64::NAN, f64::NEG_INFINITY, -701.0] {
+        for bad in [f64::NAN, f64::NEG_INFINITY, -701.0, -700.0] {
             assert!(scale.set_log_scale(bad).is_err());
             assert_eq!(scale, LogitScale::clip());
         }
-        for bad in [f64::NAN, f64::INFINITY, 0.0, -1.0, 0.009] {
+        for bad in [f64::NAN, f64::INFINITY, 0.0, -1.0, 0.009, 1e305] {
             assert!(LogitScale::from_temperature(bad).is_err());
         }
         for (least, most) in [
@@ -182,8 +190,34 @@ mod tests {
             (2.0, 1.0),
             (f64::NAN, 1.0),
             (1.0, f64::INFINITY),
+            (1.0, f64::NAN),
+            (1.0, f64::MAX),
+            (1e-310, 1.0),
         ] {
             assert!(scale.with_limits(least, most).is_err());
+        }
+    }
+
+    #[test]
+    fn every_scale_takes_its_own_logarithm_and_has_a_temperature() {
+        let clip = LogitScale::clip();
+        for mut scale in [
+            clip,
+            LogitScale::from_temperature(0.01).unwrap(),
+            LogitScale::from_temperature(MOST).unwrap(),
+            clip.with_limits(LEAST, LEAST).unwrap(),
+            clip.with_limits(MOST, MOST).unwrap(),
+            clip.with_limits(LEAST, MOST).unwrap(),
+        ] {
+            let before = scale;
+            scale.set_log_scale(scale.log_scale()).unwrap();
+            assert_eq!(scale, before);
+            assert!(crate::InfoNceLoss::new(scale.temperature()).is_ok());
+            // Without a lower limit −∞ is no scale.
+            let lowest = scale.set_log_scale(f64::NEG_INFINITY);
+            assert_eq!(lowest.is_ok(), scale.least > 0.0);
+            scale.set_log_scale(f64::INFINITY).unwrap();
+            assert_eq!(scale.scale(), scale.most);
         }
     }
 

@@ -33,7 +33,7 @@ pub struct MemoryQueue<A> {
     rows: Array2<A>,
     /// How many rows hold something.
     filled: usize,
-    /// The oldest row once all are filled: the next to be overwritten.
+    /// Where the next row goes: how many were ever pushed, modulo the capacity.
     next: usize,
 }
 
@@ -41,7 +41,7 @@ impl<A: Scalar> MemoryQueue<A> {
     /// An empty queue for `capacity` rows of `dim` numbers.
     ///
     /// # Errors
-    /// If the capacity is 0.
+    /// If the capacity is 0, or the rows are more, or take more bytes, than an array may have (`isize::MAX`).
     pub fn new(capacity: usize, dim: usize) -> Result<Self, Error> {
         check(
             "capacity",
@@ -49,6 +49,9 @@ impl<A: Scalar> MemoryQueue<A> {
             capacity as f64,
             capacity > 0,
         )?;
+        let expected = "rows that an array can hold";
+        let fits = fits_an_array::<A>(capacity, dim);
+        check("capacity", expected, capacity as f64, fits)?;
         Ok(Self {
             rows: Array2::zeros((capacity, dim)),
             filled: 0,
@@ -59,12 +62,13 @@ impl<A: Scalar> MemoryQueue<A> {
     /// Takes in rows `[k, dim]`, in order, in the place of the oldest ones. Of more rows than the capacity the last ones stay.
     ///
     /// # Errors
-    /// If they have another number of columns.
+    /// If they have another number of columns. The queue stays as it was.
     pub fn push(&mut self, rows: ArrayView2<'_, A>) -> Result<(), Error> {
         check_shape("rows", &[rows.nrows(), self.rows.ncols()], rows.shape())?;
         let capacity = self.rows.nrows();
-        let last = rows.nrows().saturating_sub(capacity);
-        for row in rows.slice_move(s![last.., ..]).rows() {
+        let skipped = rows.nrows().saturating_sub(capacity);
+        self.next = (self.next + skipped) % capacity;
+        for row in rows.slice_move(s![skipped.., ..]).rows() {
             self.rows.row_mut(self.next).assign(&row);
             self.next = (self.next + 1) % capacity;
             self.filled = capacity.min(self.filled + 1);
@@ -72,7 +76,24 @@ impl<A: Scalar> MemoryQueue<A> {
         Ok(())
     }
 
-    /// The rows that it holds, `[filled, dim]`, in no particular order.
+    /// The rows that it holds, `[len, dim]`: the k-th of all that were ever pushed, counted from 0, is row k mod capacity as long as it is there.
+    ///
+    /// What is kept of the same rows by the same rule stays aligned with them: the pool's part of [`Ids`](crate::Ids) and
+    /// [`LogWeights`](crate::LogWeights) in arrays, that of a [`Guide`](crate::Guide) in a second queue.
+    ///
+    /// ```
+    /// use contrastive::MemoryQueue;
+    /// use ndarray::{Array1, array, s};
+    ///
+    /// let (mut queue, mut ids) = (MemoryQueue::new(3, 1)?, Array1::zeros(3));
+    /// for (k, id) in [70_u64, 71, 72, 73].into_iter().enumerate() {
+    ///     queue.push(array![[id as f64]].view())?;
+    ///     ids[k % 3] = id;
+    /// }
+    /// assert_eq!(queue.rows(), array![[73.0], [71.0], [72.0]]);
+    /// assert_eq!(ids.slice(s![..queue.len()]), array![73, 71, 72]);
+    /// # Ok::<(), contrastive::Error>(())
+    /// ```
     pub fn rows(&self) -> ArrayView2<'_, A> {
         self.rows.slice(s![..self.filled, ..])
     }
@@ -86,6 +107,13 @@ impl<A: Scalar> MemoryQueue<A> {
     pub fn is_empty(&self) -> bool {
         self.filled == 0
     }
+}
+
+/// Whether an array of this shape is possible at all.
+fn fits_an_array<A>(rows: usize, columns: usize) -> bool {
+    let row = columns.checked_mul(size_of::<A>());
+    let bytes = row.and_then(|row| rows.checked_mul(row.max(1)));
+    bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok())
 }
 
 #[cfg(test)]
@@ -121,6 +149,47 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn row_pushed_as_number_k_lies_at_k_modulo_the_capacity() {
+        for capacity in 1..6 {
+            for step in 1..14 {
+                let mut queue = MemoryQueue::new(capacity, 1).unwrap();
+                for start in (0..40).step_by(step) {
+                    queue.push(numbered(start..start + step).view()).unwrap();
+                    let end = start + step;
+                    for k in end.saturating_sub(capacity)..end {
+                        assert_eq!(queue.rows()[[k % capacity, 0]], k as f64);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn capacity_that_no_array_has_is_refused() {
+        let largest = isize::MAX.unsigned_abs();
+        for (capacity, dim) in [
+            (usize::MAX, 2),
+            (usize::MAX, 0),
+            (largest + 1, 0),
+            (largest / 8 + 1, 1),
+            (3, usize::MAX),
+            (1, largest / 8 + 1),
+        ] {
+            let refused = MemoryQueue::<f64>::new(capacity, dim);
+            let refused = refused.map(|queue| queue.rows.dim());
+            assert!(matches!(
+                refused,
+                Err(Error::Parameter {
+                    name: "capacity",
+                    ..
+                })
+            ));
+        }
+        assert!(MemoryQueue::<f32>::new(usize::MAX, 2).is_err());
+        assert!(MemoryQueue::<f64>::new(largest, 0).is_ok());
     }
 
     #[test]

@@ -5,11 +5,14 @@ use crate::scalar::Scalar;
 
 /// Scratch memory for the losses that need some, reused between calls.
 ///
-/// Row-wise losses take nothing from it. InfoNCE keeps its score tiles here: at most [`limit`](Self::limit) bytes of them (64 MiB by
-/// default) whatever the batch, those of all prefixes of a [`Matryoshka`](crate::Matryoshka) together, and beside them a few numbers per row. A batch
-/// of triplets that are too many to list keeps a number for each pair of rows, beyond the limit if need be; all pairs of a batch keep as many as the
-/// limit holds. Beside these, both keep half a matrix of distances if it is within the limit and 16 MiB. A new workspace allocates nothing until it is used; one
-/// that is kept from step to step spares each step the cost of fresh memory pages. Another limit sums scores in other portions, and may change the last bits.
+/// Row-wise losses take nothing from it, but for a distance of each pair where only hard pairs count. InfoNCE keeps its score tiles here: at most
+/// [`limit`](Self::limit) bytes of them (64 MiB by default) whatever the batch, those of all prefixes of a [`Matryoshka`](crate::Matryoshka) together,
+/// and beside them a few numbers per row; of queries with several positives also some bytes for each positive, at most as many again for a block of queries, but
+/// of all at a time without in-batch negatives. Own negatives that are not in standard layout are copied. A batch of triplets that are too many to list keeps a number for each pair of rows, beyond the limit if need
+/// be; all pairs of a batch keep as many as the limit holds. Beside these, both keep half a matrix of distances if it is within the limit and 16 MiB, and
+/// list, outside of the workspace, pairs of rows too near each other for products: some thirty to fifty bytes each. A new workspace allocates nothing
+/// until it is used; one that is kept from step to step spares each step the cost of fresh memory pages. Another limit sums scores in other portions,
+/// and may change the last bits.
 ///
 /// ```
 /// use contrastive::{InfoNceInput, InfoNceLoss, Loss, Want, Workspace};

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
+use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, s};
 
 use super::{BatchDistance, Side};
 use crate::blocks::{Threads, Units, for_each};
@@ -17,6 +17,7 @@ use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::staging::contiguous;
 use crate::wide::Real;
+use crate::workspace::Buffer;
 
 /// Which rows a gradient is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +36,23 @@ pub(crate) struct Pull {
     pub(crate) weight: f64,
 }
 
+/// What the differences weigh.
+#[derive(Clone, Copy)]
+pub(crate) struct Weights<'p, A> {
+    /// `[anchor, candidate]`
+    pub(crate) matrix: &'p [A],
+    /// The [panels](Side::panels) of the other side.
+    pub(crate) panels: &'p [A],
+}
+
 /// The gradient by the rows of one side.
 pub(crate) struct Backward<'p, 'a, A> {
     pub(crate) role: Role,
     pub(crate) own: &'p Side<'a, A>,
     pub(crate) other: &'p Side<'a, A>,
     pub(crate) distance: BatchDistance,
-    /// What the differences weigh, `[anchor, candidate]`, where that is kept.
-    pub(crate) weights: Option<&'p [A]>,
+    /// What the differences weigh, where that is kept.
+    pub(crate) weights: Option<Weights<'p, A>>,
     pub(crate) pulls: &'p [Pull],
     /// 1/Z
     pub(crate) scale: f64,
@@ -53,50 +63,16 @@ const BLOCK: usize = 48;
 /// Weights of so many rows of the other side are turned at a time.
 const CHUNK: usize = 1024;
 
-impl<A: Scalar> Backward<'_, '_, A> {
-    /// Overwrites `gradient`. `panels` is memory for the other side's rows.
-    pub(crate) fn run(&self, gradient: ArrayViewMut2<'_, A>, panels: &mut [A]) {
-        let (rows, dim) = gradient.dim();
-        if rows == 0 {
-            return;
-        }
-        let listed = Listed::new(self.role, rows, self.pulls);
-        self.pack(panels);
-        let panels = &*panels;
-        let work = match self.weights {
-            Some(weights) => weights.len() * dim,
-            None => 32 * self.pulls.len() * dim,
-        };
-        let threads = Threads::for_products(work as f64);
-        for_each(threads, rows, BLOCK, gradient, &|first, count, gradient| {
-            let rows = first..first + count;
-            dispatch(Finish {
-                sums: self.weights.map(|weights| self.sums(weights, panels, rows)),
-                backward: self,
-                listed: &listed,
-                first,
-                gradient,
-            });
-        });
-    }
-
-    /// How long `panels` must be.
-    pub(crate) fn panels_len(&self) -> usize {
-        let (rows, dim) = self.other.rows.dim();
-        match self.weights {
-            Some(_) => rows * dim.div_ceil(A::PANEL) * A::PANEL,
-            None => 0,
-        }
-    }
-
-    /// The other side's rows, times their factors, as panels `[panel][row][column]`.
-    fn pack(&self, panels: &mut [A]) {
-        let (rows, dim) = self.other.rows.dim();
+impl<A: Scalar> Side<'_, A> {
+    /// The rows, times their factors, as panels `[panel][row][column]`.
+    pub(crate) fn panels<'m>(&self, memory: &'m mut Buffer<A>) -> &'m [A] {
+        let (rows, dim) = self.rows.dim();
+        let panels = memory.take(rows * dim.div_ceil(A::PANEL) * A::PANEL);
         if panels.is_empty() {
-            return;
+            return panels;
         }
         let work = Units {
-            slice: panels,
+            slice: &mut *panels,
             len: rows * A::PANEL,
         };
         let threads = Threads::for_nanoseconds((rows * dim) as f64);
@@ -105,23 +81,54 @@ impl<A: Scalar> Backward<'_, '_, A> {
             dim.div_ceil(A::PANEL),
             1,
             work,
-            &|panel, _, out| {
-                let columns = panel * A::PANEL..dim.min((panel + 1) * A::PANEL);
-                for (row, out) in out.slice.chunks_exact_mut(A::PANEL).enumerate() {
-                    let factor = self.other.factor(row);
-                    out.fill(A::zero());
-                    if factor != 0.0 {
-                        let numbers = self.other.rows.row(row);
-                        for (out, column) in out.iter_mut().zip(columns.clone()) {
-                            *out = A::narrow(numbers[column].wide() * factor);
-                        }
-                    }
-                }
-            },
+            &|panel, _, out| self.pack_columns(panel * A::PANEL, out.slice),
         );
+        panels
     }
 
-    fn sums(&self, weights: &[A], panels: &[A], rows: Range<usize>) -> Sums<A> {
+    /// A panel of the columns from `first` on; those that there are not are zero.
+    fn pack_columns(&self, first: usize, panel: &mut [A]) {
+        let end = self.rows.ncols().min(first + A::PANEL);
+        let mut spare = Vec::new();
+        panel.fill(A::zero());
+        for (row, out) in panel.chunks_exact_mut(A::PANEL).enumerate() {
+            let factor = self.factor(row);
+            if factor != 0.0 {
+                let columns = self.rows.slice(s![row, first..end]);
+                for (out, x) in out.iter_mut().zip(contiguous(columns, &mut spare)) {
+                    *out = A::narrow(x.wide() * factor);
+                }
+            }
+        }
+    }
+}
+
+impl<A: Scalar> Backward<'_, '_, A> {
+    /// Overwrites `gradient`.
+    pub(crate) fn run(&self, gradient: ArrayViewMut2<'_, A>) {
+        let (rows, dim) = gradient.dim();
+        if rows == 0 {
+            return;
+        }
+        let listed = Listed::new(self.role, rows, self.pulls);
+        let work = match self.weights {
+            Some(weights) => weights.matrix.len() * dim,
+            None => 32 * self.pulls.len() * dim,
+        };
+        let threads = Threads::for_products(work as f64);
+        for_each(threads, rows, BLOCK, gradient, &|first, count, gradient| {
+            let rows = first..first + count;
+            dispatch(Finish {
+                sums: self.weights.map(|weights| self.sums(weights, rows)),
+                backward: self,
+                listed: &listed,
+                first,
+                gradient,
+            });
+        });
+    }
+
+    fn sums(&self, weights: Weights<'_, A>, rows: Range<usize>) -> Sums<A> {
         let (others, dim) = self.other.rows.dim();
         let width = dim.div_ceil(A::PANEL) * A::PANEL;
         let mut sums = Sums {
@@ -133,7 +140,7 @@ impl<A: Scalar> Backward<'_, '_, A> {
         for start in (0..others).step_by(CHUNK) {
             let chunk = start..others.min(start + CHUNK);
             let turned = &mut turned[..BLOCK * chunk.len()];
-            self.turn(weights, &rows, &chunk, turned);
+            self.turn(weights.matrix, &rows, &chunk, turned);
             for turned in turned.chunks_exact(BLOCK) {
                 for (sum, x) in sums.weight.iter_mut().zip(turned) {
                     *sum += x.wide();
@@ -141,7 +148,7 @@ impl<A: Scalar> Backward<'_, '_, A> {
             }
             let shape = (rows.len(), chunk.len()).strides((1, BLOCK));
             let block = ArrayView2::from_shape(shape, turned).expect("as long as its shape");
-            let panels = Packed::panels(panels, others).skip_rows(start);
+            let panels = Packed::panels(weights.panels, others).skip_rows(start);
             let shape = (rows.len(), width);
             let out = ArrayViewMut2::from_shape(shape, &mut sums.products[..]);
             let out = out.expect("as long as its shape");

@@ -21,7 +21,7 @@ use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::staging::contiguous;
 use crate::wide::Real;
-pub(crate) use backward::{Backward, Pull, Role};
+pub(crate) use backward::{Backward, Pull, Role, Weights};
 pub(crate) use measure::{Measure, MeasureSome};
 pub(crate) use panels::Panels;
 

@@ -64,14 +64,36 @@ impl<'p, 'a, A: Scalar> Panels<'p, 'a, A> {
         panels
     }
 
-    /// The distances of a panel of anchors, which begins at a multiple of a panel's rows, anchor by anchor, `[anchor, candidate]`; NaN where they are to be measured. `buffer` is memory
-    /// that is kept from panel to panel: fresh pages cost as much as the distances.
-    pub(crate) fn distances<'b>(&self, rows: Range<usize>, buffer: &'b mut Vec<A>) -> &'b mut [A] {
+    /// The rows that find distances among each other.
+    pub(crate) fn candidates(&self) -> &'p Side<'a, A> {
+        self.candidates
+    }
+
+    /// What a thread takes for a distance, roughly.
+    pub(crate) fn nanoseconds(&self) -> f64 {
+        const OF_PRODUCT: f64 = 0.02;
+        const OF_COPY: f64 = 0.2;
+        match self.triangle {
+            Some(_) => OF_COPY,
+            None => OF_PRODUCT * self.candidates.rows.ncols() as f64,
+        }
+    }
+
+    /// The distances of a panel of anchors, which begins at a multiple of a panel's rows, anchor by anchor, `[anchor, candidate]`; NaN where they are to
+    /// be measured, and unspecified to the candidates before `first`, which begins a panel as well. `buffer` is memory that is kept from panel to panel:
+    /// fresh pages cost as much as the distances.
+    pub(crate) fn distances<'b>(
+        &self,
+        rows: Range<usize>,
+        first: usize,
+        buffer: &'b mut Vec<A>,
+    ) -> &'b mut [A] {
         debug_assert_eq!(rows.start % A::PANEL, 0, "the first row of a panel");
+        debug_assert_eq!(first % A::PANEL, 0, "likewise");
         let (m, dim) = self.candidates.rows.dim();
         let lens = match self.triangle {
             Some(_) => [0, 0, m * rows.len()],
-            None => [m * A::PANEL, dim * A::PANEL, m * rows.len()],
+            None => [(m - first) * A::PANEL, dim * A::PANEL, m * rows.len()],
         };
         let len = lens.iter().sum();
         grow(buffer, len);
@@ -79,14 +101,14 @@ impl<'p, 'a, A: Scalar> Panels<'p, 'a, A> {
         let (panel, rest) = rest.split_at_mut(lens[1]);
         let out = &mut rest[..lens[2]];
         match self.triangle {
-            Some(triangle) => mirror(triangle, rows, m, out),
+            Some(triangle) => mirror(triangle, rows, first, m, out),
             None => {
-                self.fill(rows, 0, panel, tile);
+                self.fill(rows, first, panel, tile);
                 dispatch(Turn {
                     tile,
                     out,
                     len: m,
-                    first: 0,
+                    first,
                 });
             }
         }
@@ -152,10 +174,10 @@ impl<A: Scalar> Split for Triangle<'_, A> {
     }
 }
 
-/// The rows `[lane, candidate]` of a panel out of a triangle of `n` rows.
-fn mirror<A: Scalar>(triangle: &[A], rows: Range<usize>, n: usize, out: &mut [A]) {
+/// The rows `[lane, candidate]` of a panel out of a triangle of `n` rows, from candidate `first` on.
+fn mirror<A: Scalar>(triangle: &[A], rows: Range<usize>, first: usize, n: usize, out: &mut [A]) {
     let own = rows.start / A::PANEL;
-    for panel in 0..own {
+    for panel in first / A::PANEL..own {
         // The rows are candidates of an earlier panel, whose rows are candidates of theirs.
         let first = panel * A::PANEL;
         let start = triangle_len::<A>(n, panel) + (rows.start - first) * A::PANEL;

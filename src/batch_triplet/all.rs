@@ -5,6 +5,7 @@
 //! counts come from comparing all pairs, sixteen at a time; with many the thresholds are sorted and every negative finds its place by bisection,
 //! N log P instead of N·P.
 
+use super::Triplet;
 use super::select::Neighbours;
 use crate::kernels::dot;
 use crate::scalar::Scalar;
@@ -149,6 +150,27 @@ pub(super) fn softplus(x: f64) -> (f64, f64) {
     let e = (-x.abs()).exp();
     let slope = if x >= 0.0 { 1.0 } else { e } / (1.0 + e);
     (x.max(0.0) + e.ln_1p(), slope)
+}
+
+/// The triplets of an anchor whose loss is not zero: all of them without a margin, which the soft form has none of in this sense.
+pub(super) fn list_active<A: Scalar>(
+    anchor: usize,
+    neighbours: &Neighbours<'_, A>,
+    margin: Option<f64>,
+    list: &mut Vec<Triplet>,
+) {
+    for positive in &neighbours.positives {
+        let threshold = margin.map(|margin| A::narrow(positive.distance.wide() + margin));
+        for (index, &x) in neighbours.negatives.iter().enumerate() {
+            if threshold.is_none_or(|threshold| x < threshold) {
+                list.push(Triplet {
+                    anchor,
+                    positive: positive.row as usize,
+                    negative: neighbours.negative(index).row as usize,
+                });
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayViewMut1};
 
-use super::all::{AllTriplets, Hinge, soft, softplus};
+use super::all::{AllTriplets, Hinge, list_active, soft, softplus};
 use super::groups::Groups;
 use super::select::{Chosen, Neighbours};
 use super::totals::{Outcome, Totals};
@@ -65,20 +65,27 @@ impl<A: Scalar> Pass<'_, '_, A> {
         if let Some(weights) = &mut weights {
             weights.fill(A::zero());
         }
-        let distances = if anchors.clone().any(|anchor| self.takes_part(anchor)) {
-            self.panels.distances(anchors.clone(), buffer)
+        let asked = rows.is_some();
+        let distances = if anchors.clone().any(|anchor| self.counts(anchor, asked)) {
+            self.panels.distances(anchors.clone(), 0, buffer)
         } else {
             Default::default()
         };
         let mut near = Vec::new();
         for (lane, anchor) in anchors.enumerate() {
             let mut outcome = Outcome::default();
-            if self.takes_part(anchor) {
-                let weights = weights
-                    .as_mut()
-                    .map(|weights| &mut weights[lane * m..][..m]);
+            if self.counts(anchor, asked) {
                 let distances = &mut distances[lane * m..][..m];
-                outcome = self.anchor(anchor, distances, weights, &mut near, &mut totals);
+                outcome = if self.weight(anchor) == 0.0 {
+                    // For its row alone: what it would list is dropped.
+                    let mut dropped = Totals::default();
+                    self.anchor(anchor, distances, None, &mut near, &mut dropped)
+                } else {
+                    let weights = weights
+                        .as_mut()
+                        .map(|weights| &mut weights[lane * m..][..m]);
+                    self.anchor(anchor, distances, weights, &mut near, &mut totals)
+                };
             }
             totals.plus(outcome, self.weight(anchor), self.loss.per_anchor);
             if let Some(rows) = &mut rows {
@@ -92,8 +99,9 @@ impl<A: Scalar> Pass<'_, '_, A> {
         self.weights.map_or(1.0, |weights| weights[anchor].wide())
     }
 
-    fn takes_part(&self, anchor: usize) -> bool {
-        self.weight(anchor) != 0.0 && self.groups.has_triplets(anchor)
+    /// Whether the loss of an anchor is of interest; row losses are unweighted.
+    fn counts(&self, anchor: usize, rows: bool) -> bool {
+        (rows || self.weight(anchor) != 0.0) && self.groups.has_triplets(anchor)
     }
 
     fn anchor(
@@ -124,7 +132,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
             weight: self.weight(anchor),
             weights,
             pulls: &mut totals.pulls,
-            wanted: self.gradient,
+            wanted: self.gradient && self.weight(anchor) != 0.0,
         };
         let outcome = match self.loss.strategy {
             TripletMining::BatchAll => self.all(anchor, &neighbours, &mut sink, &mut totals.list),
@@ -175,6 +183,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
             ..Outcome::default()
         };
         let share = self.share(outcome.triplets);
+        sink.keep_in_range(share);
         for (chosen, distances) in chosen.iter().zip(measured.chunks_exact(2)) {
             let excess = self.loss.margin + (distances[0] - distances[1]);
             let (loss, slope) = if self.loss.soft {
@@ -245,6 +254,7 @@ impl<A: Scalar> Pass<'_, '_, A> {
         let counts = [positives.len() as f64, negatives.len() as f64];
         let triplets = counts[0] * counts[1];
         let share = self.share(triplets);
+        sink.keep_in_range(share);
         for (positive, pull) in positives.iter().zip(&pulls) {
             sink.pull(positive.row, pull.wide() * share);
         }
@@ -296,26 +306,5 @@ impl<A: Scalar> Pass<'_, '_, A> {
         };
         let norms = squares[0].sqrt() * squares[1].sqrt();
         0.5 * (squares[0] + squares[1] - square) / norms
-    }
-}
-
-/// The triplets of an anchor whose loss is not zero: all of them without a margin, which the soft form has none of in this sense.
-fn list_active<A: Scalar>(
-    anchor: usize,
-    neighbours: &Neighbours<'_, A>,
-    margin: Option<f64>,
-    list: &mut Vec<Triplet>,
-) {
-    for positive in &neighbours.positives {
-        let threshold = margin.map(|margin| A::narrow(positive.distance.wide() + margin));
-        for (index, &x) in neighbours.negatives.iter().enumerate() {
-            if threshold.is_none_or(|threshold| x < threshold) {
-                list.push(Triplet {
-                    anchor,
-                    positive: positive.row as usize,
-                    negative: neighbours.negative(index).row as usize,
-                });
-            }
-        }
     }
 }

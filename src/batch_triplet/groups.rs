@@ -10,7 +10,7 @@ pub(super) struct Groups {
     ranges: Vec<Range<usize>>,
     candidates: usize,
     /// Whether an anchor is a candidate for itself, and so must be passed over.
-    own: bool,
+    pub(super) own: bool,
 }
 
 impl Groups {

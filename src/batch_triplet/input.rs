@@ -17,7 +17,7 @@ pub struct BatchTripletInput<'a, A> {
     pub labels: ArrayView1<'a, u64>,
     /// The rows that anchors find positives and negatives among; the other anchors if there are none.
     pub candidates: Option<TripletCandidates<'a, A>>,
-    /// A weight for each anchor, `[n]`. An anchor of weight zero does not take part, but it stays a candidate.
+    /// A weight for each anchor, `[n]`. An anchor of weight zero has a row loss alone, but it stays a candidate.
     pub weights: Option<ArrayView1<'a, A>>,
 }
 

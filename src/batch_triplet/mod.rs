@@ -1,6 +1,7 @@
 //! Triplet loss over a labelled batch: the triplets are found in the batch, by a strategy.
 
 mod all;
+mod backward;
 mod forward;
 mod groups;
 mod input;
@@ -17,7 +18,7 @@ pub use input::{
 pub use sampling::DistanceWeighted;
 pub use strategy::TripletMining;
 
-use crate::batch_distance::{Backward, BatchDistance, Panels, Role, Side};
+use crate::batch_distance::{BatchDistance, Panels, Side};
 use crate::error::{Error, check};
 use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
@@ -52,14 +53,17 @@ use totals::Totals;
 /// unless positives are so many that a list would be longer. Rows that are each other's candidates have the distance of each pair computed once, in
 /// advance, where half a matrix of distances fits 16 MiB and the limit of the workspace.
 ///
+/// A pair of rows so near that it is measured, and any pair of an anchor whose weight is near the ends of the range of the rows' type, is listed and
+/// not in the matrix: some fifty bytes more for each that weighs in. A batch of all triplets that has collapsed into one point lists all pairs.
+///
 /// # Edge cases
 /// * No triplets at all (one class, singletons, a single row): value 0, gradient 0. No rows at all are an error for the means.
 /// * Zero distance: gradient 0, where a bare square root has NaN. The kink of the hinge is inactive.
 /// * NaN in a row: the loss of every anchor that has the row among its positives or negatives is NaN, and so is the value.
 ///
 /// # Where the peers differ
-/// sentence-transformers' batch-hard counts anchors without positives with d⁺ = 0, and anchors without negatives with a d⁻ of up to twice the largest
-/// distance; semi-hard likewise counts pairs without negatives with d⁻ = 0. Its divisors carry an ε of 1e-16, and its distances an absolute
+/// sentence-transformers' batch-hard counts anchors without positives with d⁺ = 0, and anchors without negatives with the largest distance of their
+/// row as d⁻; semi-hard likewise counts pairs without negatives with d⁻ = 0. Its divisors carry an ε of 1e-16, and its distances an absolute
 /// error of up to some 3e-4 between near rows of norm 1 in `f32`. pytorch-metric-learning normalises embeddings by default: with
 /// unit rows the results are those here.
 ///
@@ -157,8 +161,8 @@ impl BatchTripletLoss {
 
     /// The triplets that the strategy finds, in the order of anchors and positives, to feed something else with.
     ///
-    /// All triplets are no list to ask for: of [`TripletMining::BatchAll`] those with a loss that is not zero are given. Anchors with a
-    /// NaN among their distances have none here.
+    /// All triplets are no list to ask for: of [`TripletMining::BatchAll`] those with a loss that is not zero are given. In the soft form that is every
+    /// one of them, as many as n·P·N for P positives and N negatives each. Anchors with a NaN among their distances have none here.
     ///
     /// # Errors
     /// As for [`Loss::evaluate`].
@@ -235,28 +239,12 @@ pub(crate) fn evaluate<A: Scalar>(
     let totals = pass.run(weights.as_deref_mut(), want.rows);
     let scale = totals.scale(loss.reduction);
     if let Some(gradient) = want.gradient {
-        let backward = |role, own, other| Backward {
-            role,
-            own,
-            other,
-            distance: loss.distance,
-            weights: weights.as_deref(),
-            pulls: &totals.pulls,
-            scale,
-        };
-        let role = if separate.is_some() {
-            Role::Anchors
-        } else {
-            Role::Both
-        };
-        if let Some(view) = gradient.anchors {
-            let backward = backward(role, &anchors, candidates);
-            backward.run(view, workspace.packed[0].take(backward.panels_len()));
-        }
-        if let (Some(view), Some(_)) = (gradient.candidates, &separate) {
-            let backward = backward(Role::Candidates, candidates, &anchors);
-            backward.run(view, workspace.packed[0].take(backward.panels_len()));
-        }
+        pass.backward(
+            gradient,
+            weights.as_deref(),
+            &totals,
+            &mut workspace.packed[0],
+        );
     }
     let value = if scale == 0.0 {
         0.0

@@ -33,7 +33,8 @@ pub(super) struct Totals {
 
 impl Totals {
     pub(super) fn plus(&mut self, outcome: Outcome, weight: f64, per_anchor: bool) {
-        if outcome.triplets == 0.0 {
+        // An anchor of weight zero does not take part, not even with a NaN.
+        if outcome.triplets == 0.0 || weight == 0.0 {
             return;
         }
         let (all, active) = if per_anchor {

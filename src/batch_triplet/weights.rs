@@ -1,5 +1,7 @@
 //! What each distance weighs in the loss: in a matrix where most pairs do, in a list where few do.
 
+use std::ops::RangeInclusive;
+
 use crate::batch_distance::{BatchDistance, Pull};
 use crate::scalar::Scalar;
 
@@ -15,6 +17,13 @@ pub(super) struct Sink<'w, A> {
 }
 
 impl<A: Scalar> Sink<'_, A> {
+    /// Lists the weights of an anchor whose triplets have shares of its weight that the type of the rows can't be trusted with.
+    pub(super) fn keep_in_range(&mut self, share: f64) {
+        if !trusted_weights::<A>().contains(&(self.weight * share).abs()) {
+            self.weights = None;
+        }
+    }
+
     pub(super) fn pull(&mut self, candidate: u32, weight: f64) {
         let weight = self.weight * weight;
         if weight == 0.0 {
@@ -38,6 +47,9 @@ impl<A: Scalar> Sink<'_, A> {
     /// The weights of all negatives: those of the candidates that are not in `same`.
     pub(super) fn push_negatives(&mut self, same: &[u32], pushes: &[A], share: f64) {
         let Some(weights) = &mut self.weights else {
+            if self.wanted {
+                self.list_negatives(same, pushes, share);
+            }
             return;
         };
         let factor = A::narrow(-self.weight * share);
@@ -49,6 +61,14 @@ impl<A: Scalar> Sink<'_, A> {
                 *weight = factor * push;
             }
             (start, rest) = (end + 1, others);
+        }
+    }
+
+    fn list_negatives(&mut self, same: &[u32], pushes: &[A], share: f64) {
+        let rows = 0..(same.len() + pushes.len()) as u32;
+        let negatives = rows.filter(|row| same.binary_search(row).is_err());
+        for (row, push) in negatives.zip(pushes) {
+            self.pull(row, -push.wide() * share);
         }
     }
 
@@ -86,6 +106,12 @@ impl<A: Scalar> Sink<'_, A> {
             BatchDistance::Cosine => {}
         }
     }
+}
+
+/// Weights of a triplet that leave room in the type of the rows: for the number of triplets that a distance is in, and for the division by it. Distances
+/// come from [trusted squares](crate::gemm::trusted_squares), so in `f32` they are 2⁻⁴³ to 2⁴², and the ends are 2⁻⁶³ and 2³².
+fn trusted_weights<A: Scalar>() -> RangeInclusive<f64> {
+    A::min_positive_value().wide().sqrt()..=A::max_value().wide().sqrt().sqrt()
 }
 
 /// Adds up the listed weights of equal candidates, from some entry on, which all belong to one anchor.

@@ -26,6 +26,11 @@ impl InfoNceLoss {
             return Err(Error::IllDefined { reason });
         }
         self.check_directions(input)?;
+        self.check_sigmoid()
+    }
+
+    /// Refuses options of a softmax, where there is none.
+    pub(super) fn check_sigmoid(&self) -> Result<(), Error> {
         if self.bias.is_some() && (self.decoupled || self.label_smoothing > 0.0) {
             let reason = "the sigmoid loss has no softmax, of which a positive could be left out or a label be spread over";
             return Err(Error::IllDefined { reason });

@@ -7,12 +7,12 @@ use super::engine::Engine;
 use super::listed_rules::ListedRules;
 use super::positives::{Positives, Targets};
 use super::query::Query;
+use super::results::total;
 use super::sinks::Sinks;
+use super::states::{InfoNceStates, TWICE};
 use super::{Directions, InfoNceGradient, InfoNceInput, InfoNceLoss};
-use crate::blocks::on_pool;
+use crate::blocks::{Threads, on_pool};
 use crate::error::Error;
-use crate::log_sum_exp::LogSumExp;
-use crate::reduction::Sum;
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
@@ -28,76 +28,6 @@ pub struct InfoNceChunk<'a, A> {
     pub first_document: usize,
 }
 
-/// The softmax of each query while documents come in chunks: what a ring carries on, a number or two for each query.
-///
-/// 1. [`observe`](InfoNceLoss::observe) every chunk once, in any order (on several machines, [`merge`](Self::merge) what they observed);
-/// 2. [`settle`](InfoNceLoss::settle) for the value;
-/// 3. [`apply`](InfoNceLoss::apply) every chunk once more for the gradients.
-///
-/// To rounding that is the loss of all documents at once, whatever the chunks. The options may be any that ask of a candidate nothing but its own score: no other
-/// directions, own negatives, pool, false negatives by similarity, or several positives.
-///
-/// ```
-/// use contrastive::{InfoNceChunk, InfoNceInput, InfoNceLoss, InfoNceStates, Loss, Workspace};
-/// use ndarray::{array, s};
-///
-/// let queries = array![[1.0, 0.2], [0.3, 1.0]];
-/// let documents = array![[0.9, 0.0], [0.1, 1.0], [0.5, 0.5], [-1.0, 0.0]];
-/// let loss = InfoNceLoss::new(0.5)?;
-/// let whole: f64 = loss.forward(InfoNceInput::new(queries.view(), documents.view()))?;
-///
-/// let (mut states, mut workspace) = (InfoNceStates::new(2), Workspace::new());
-/// for first_document in [0, 2] {
-///     let chunk = documents.slice(s![first_document..first_document + 2, ..]);
-///     let input = InfoNceInput::new(queries.view(), chunk);
-///     loss.observe(InfoNceChunk { input, first_document }, &mut states, &mut workspace)?;
-/// }
-/// let total = loss.settle::<f64>(&mut states, None, None)?;
-/// assert!((total.value - whole).abs() < 1e-15);
-/// # Ok::<(), contrastive::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct InfoNceStates {
-    queries: Vec<Query>,
-}
-
-impl InfoNceStates {
-    /// Of queries that have not seen a document.
-    pub fn new(queries: usize) -> Self {
-        Self {
-            queries: vec![Query::NEW; queries],
-        }
-    }
-
-    /// Lets in what other states of the same queries observed of other documents.
-    ///
-    /// # Errors
-    /// If they are of another number of queries, or a query has met its positive in both.
-    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
-        check_shape("states", &[self.queries.len()], &[other.queries.len()])?;
-        let mut both = self.queries.iter().zip(&other.queries);
-        if both.any(|(query, other)| query.has_positive && other.has_positive) {
-            return Err(Error::IllDefined { reason: TWICE });
-        }
-        for (query, other) in self.queries.iter_mut().zip(&other.queries) {
-            query.merge(other);
-        }
-        Ok(())
-    }
-
-    /// log Σ exp(z) over what a query has seen, its positive included.
-    pub fn log_sum_exp(&self, query: usize) -> Option<LogSumExp> {
-        let query = self.queries.get(query)?;
-        let mut sum = LogSumExp::of_parts(query.others.max, query.others.sum);
-        if query.has_positive {
-            sum.update(query.positive.z);
-        }
-        Some(sum)
-    }
-}
-
-const TWICE: &str = "a query has met its positive in two chunks; each document belongs to one";
-
 /// What [`InfoNceLoss::settle`] finds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -110,11 +40,15 @@ pub struct InfoNceTotal<A> {
     pub bias: A,
 }
 
+const UNSETTLED: &str = "the states have not been settled since they last observed or were merged";
+const NO_SHARE: &str =
+    "the gradients by the log temperature and the bias are no sums over chunks; settle gives them";
+
 impl InfoNceLoss {
-    /// Scores a chunk of documents, and lets it into the softmaxes of the queries.
+    /// Scores a chunk of documents, and lets it into the softmaxes of the queries, which have to be settled after that.
     ///
     /// # Errors
-    /// If a shape does not fit, an option needs all documents at once, or a query met its positive before.
+    /// If a shape does not fit, an option needs all documents at once or a softmax where there is none, or a query met its positive before.
     pub fn observe<A: Scalar>(
         &self,
         chunk: InfoNceChunk<'_, A>,
@@ -124,7 +58,7 @@ impl InfoNceLoss {
         A::info_nce_observe(self, chunk, states, workspace)
     }
 
-    /// The value, once all chunks have been observed; row losses `[n]` where wanted. Weights `[n]` as for the whole.
+    /// The value and the gradients by log τ and the bias, once all chunks have been observed; row losses `[n]` where wanted. Weights `[n]` as for the whole.
     ///
     /// # Errors
     /// If a shape or a weight does not fit, a query has not met its positive, or the reduction is [`Reduction::MeanActive`](crate::Reduction).
@@ -134,8 +68,8 @@ impl InfoNceLoss {
         weights: Option<ArrayView1<'_, A>>,
         rows: Option<ArrayViewMut1<'_, A>>,
     ) -> Result<InfoNceTotal<A>, Error> {
+        self.check_sigmoid()?;
         let n = states.queries.len();
-        self.reduction.check_weights("queries", n, weights)?;
         let scale = self.chunk_scale(n, weights)?;
         if let Some(rows) = &rows {
             check_shape("rows", &[n], rows.shape())?;
@@ -148,33 +82,25 @@ impl InfoNceLoss {
         for query in &mut states.queries {
             query.settled = rules.settled(query, &mut []);
         }
-        let sum = |of: fn(&Query) -> f64| {
-            let weight = |i: usize| weights.map_or(1.0, |weights| weights[i].wide());
-            let queries = states.queries.iter().enumerate();
-            let shares = queries.map(|(i, query)| (weight(i), query));
-            let shares = shares.filter(|&(weight, _)| weight != 0.0);
-            let sum = shares.fold(Sum::default(), |sum, (weight, query)| {
-                sum.plus(weight * of(query))
-            });
-            A::narrow(sum.value() * scale)
-        };
-        let total = InfoNceTotal {
-            value: sum(|query| query.settled.loss),
-            log_temperature: sum(|query| -query.settled.slope),
-            bias: sum(|query| query.tilt),
-        };
+        states.settled = true;
         if let Some(mut rows) = rows {
             let rows = rows.iter_mut().zip(&states.queries);
             rows.for_each(|(row, query)| *row = A::narrow(query.settled.loss));
         }
-        Ok(total)
+        let sum = |of: fn(&Query) -> f64| total(states.queries.iter().map(of), weights, scale);
+        Ok(InfoNceTotal {
+            value: sum(|query| query.settled.loss),
+            log_temperature: sum(Query::by_log_temperature),
+            bias: sum(|query| query.tilt),
+        })
     }
 
     /// The share of a chunk in the gradients by the queries and by its documents, after [`settle`](Self::settle). Overwritten, as everywhere: the caller adds the
-    /// shares of the queries up.
+    /// shares of the queries up. The gradients by log τ and the bias are no shares of a chunk: [`settle`](Self::settle) gives them, and views for them are refused.
     ///
     /// # Errors
-    /// As for [`observe`](Self::observe), and if a gradient view has another shape than its input.
+    /// As for [`observe`](Self::observe), if a gradient view has another shape than its input or is of log τ or the bias, and if the states have not been settled
+    /// since they last [observed](Self::observe) or were [merged](InfoNceStates::merge).
     pub fn apply<A: Scalar>(
         &self,
         chunk: InfoNceChunk<'_, A>,
@@ -185,11 +111,13 @@ impl InfoNceLoss {
         A::info_nce_apply(self, chunk, states, gradient, workspace)
     }
 
+    /// Checks the weights. What the losses of the rows are multiplied with, besides them.
     fn chunk_scale<A: Scalar>(
         &self,
         n: usize,
         weights: Option<ArrayView1<'_, A>>,
     ) -> Result<f64, Error> {
+        self.reduction.check_weights("queries", n, weights)?;
         let reason = "which rows are active is known only after the gradient of the first chunk was due; take another reduction";
         self.reduction
             .scale(n, weights)
@@ -220,6 +148,7 @@ impl InfoNceLoss {
             let reason = "in chunks, a query has one positive by its number, and competes for the documents of the batch alone";
             return Err(Error::IllDefined { reason });
         }
+        self.check_sigmoid()?;
         check_shapes(input)?;
         let m = input.documents.nrows();
         // The target of a query may lie in any chunk.
@@ -253,8 +182,7 @@ pub(crate) fn observe<A: Scalar>(
         return Err(Error::IllDefined { reason: TWICE });
     }
     let input = chunk.input.reborrow();
-    let threads = Engine::<A>::threads(2 * input.queries.len() * input.documents.nrows());
-    on_pool(threads, || {
+    on_pool(threads(&input, 2.0), || {
         let (limit, positives) = (workspace.limit(), &positives);
         let mut engine = Engine::new(loss, input, positives, None, None, 1.0, limit);
         engine.queries.clone_from(&states.queries);
@@ -265,6 +193,8 @@ pub(crate) fn observe<A: Scalar>(
         }
         states.queries = engine.queries;
     });
+    states.settled = false;
+    states.sigmoid |= loss.bias.is_some();
     Ok(())
 }
 
@@ -276,16 +206,24 @@ pub(crate) fn apply<A: Scalar>(
     workspace: &mut Workspace<A>,
 ) -> Result<(), Error> {
     let positives = loss.check_chunk(&chunk, states)?;
-    let (n, weights) = (states.queries.len(), chunk.input.weights);
-    loss.reduction.check_weights("queries", n, weights)?;
-    let scale = loss.chunk_scale(n, weights)?;
+    let scale = loss.chunk_scale(states.queries.len(), chunk.input.weights)?;
     check_gradient(&chunk.input, &gradient)?;
+    if gradient.log_temperature.is_some() || gradient.bias.is_some() {
+        return Err(Error::IllDefined { reason: NO_SHARE });
+    }
+    if !states.settled {
+        return Err(Error::IllDefined { reason: UNSETTLED });
+    }
     let input = chunk.input.reborrow();
-    let threads = Engine::<A>::threads(4 * input.queries.len() * input.documents.nrows());
-    on_pool(threads, || {
+    on_pool(threads(&input, 4.0), || {
         let (limit, positives) = (workspace.limit(), &positives);
         let mut engine = Engine::new(loss, input, positives, None, None, scale, limit);
         engine.queries.clone_from(&states.queries);
+        // Ids are the input's. States that were merged from others have not seen them.
+        if let Some(ids) = input.ids {
+            let queries = engine.queries.iter_mut().zip(ids.queries);
+            queries.for_each(|(query, &id)| query.id = id);
+        }
         let mut sinks = Sinks::new(gradient.queries, gradient.documents, None, None);
         engine.prepare(&mut sinks);
         for queries in engine.query_blocks() {
@@ -296,4 +234,10 @@ pub(crate) fn apply<A: Scalar>(
         engine.finish_right(&mut sinks);
     });
     Ok(())
+}
+
+/// Threads for so many products of every query with every document. A count in `f64` does not overflow.
+fn threads<A: Scalar>(input: &InfoNceInput<'_, A>, times: f64) -> Threads {
+    let products = input.queries.len() as f64 * input.documents.nrows() as f64;
+    Threads::for_products(times * products)
 }

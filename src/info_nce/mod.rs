@@ -33,6 +33,7 @@ mod settle;
 mod sigmoid;
 mod sinks;
 mod softmax;
+mod states;
 mod tile_rules;
 mod tiles;
 
@@ -48,7 +49,7 @@ use checks::check_want;
 use engine::Engine;
 use rules::Hardness;
 
-pub use chunks::{InfoNceChunk, InfoNceStates, InfoNceTotal};
+pub use chunks::{InfoNceChunk, InfoNceTotal};
 pub(crate) use chunks::{apply, observe};
 pub use directions::{Directions, PartitionMode};
 pub use input::{InfoNceGradient, InfoNceInput, InfoNceOwnedGradient, InfoNceReport};
@@ -56,6 +57,7 @@ pub(crate) use nested::evaluate as evaluate_prefixes;
 pub(crate) use positives::Positives;
 pub use positives::Targets;
 pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};
+pub use states::InfoNceStates;
 
 /// Asks of every query that its document score higher than all other candidates: softmax cross-entropy over similarities.
 ///
@@ -67,7 +69,7 @@ pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};
 ///   positive ([`Directions`])
 /// * symmetric: ½ (ℓᵢ + ℓᵢ'), where ℓᵢ' = log Σ_{i'} exp(s(q_{i'}, d_t(i))/τ) − s(qᵢ, d_t(i))/τ lets the queries of the batch compete for
 ///   the document (CLIP)
-/// * several positives of a query: [`SeveralPositives`]; none: the query is left out ([`Targets`])
+/// * several positives of a query: [`SeveralPositives`]; none: the query is left out, but for the sigmoid loss ([`Targets`])
 /// * candidates that are left out, weighed up or corrected: [`Ids`], [`FalseNegatives`], [`Guide`], [`Sources`], [`LogWeights`]
 ///
 /// The losses that the field knows by name (multiple negatives ranking, CLIP, GTE, SimCSE, NT-Xent, SupCon, DCL, SigLIP, GIST) are constructors below.
@@ -77,13 +79,22 @@ pub use rules::{FalseNegatives, Guide, Ids, LogWeights, Sources};
 /// for τ itself divide by τ, for the logit scale 1/τ in logarithms change the sign.
 ///
 /// The n×m scores are never held: see [`Workspace`]. The loss is log1p of the others' share over the positive's, and 1 − p is the sum of
-/// the others' probabilities, so that neither loses its digits when the positive is far ahead. A query without any candidate but its positive
-/// has loss 0. A zero row has cosine 0 to everything, and gradient 0. Probabilities below e⁻⁸⁷ (f32) or e⁻⁷⁰⁸ (f64) of the largest count as 0.
+/// the others' probabilities, so that neither loses its digits when the positive is far ahead. A zero row has cosine 0 to everything, and gradient 0.
+/// Probabilities below e⁻⁸⁷ (f32) or e⁻⁷⁰⁸ (f64) of the largest count as 0.
+///
+/// A query without any candidate but its one positive has loss 0. Where document → query joins the softmax, the positive is in it twice, and the loss is log 2
+/// (log(1 + e⁻ʷ) with the log weight w). Several positives together are rivals of each other, also where there is no other. The sigmoid loss asks of the
+/// positive by itself that it scores high, and is log(1 + exp(−s/τ − b)).
 ///
 /// Accuracy, with the ε of the element type and cosines: scores are rounded, s/τ to ε/τ, and a probability is off by as much of itself. The loss is within
 /// 4ε(1 + 1/τ) of itself (decoupled: within 4ε/τ besides 4ε of itself); a row of the gradient is within 4ε(1 + 1/τ) of the sum of what pulls and what
 /// pushes it, Σⱼ |pᵢⱼ − [j = t(i)]|/(τ‖q‖) for a query, of which it may be a fraction where the two cancel. For dot products 1/τ in the
 /// parentheses is the largest ‖q‖‖d‖/τ, and 1/‖q‖ is ‖d‖. The example `accuracy` measures it.
+///
+/// Squared distances from whole matrices (documents, pooled negatives, the pool, other queries) come from ‖q‖² − 2 q·d + ‖d‖² in the precision of the rows.
+/// Their scores are off by about ε(‖q‖² + ‖d‖²)/τ, which may be more than all of a small distance; those of positives and of own negatives come from the
+/// differences, and are exact to rounding. So a copy of the positive among the documents need not tie with it: its score may be off by as much, and with dot
+/// products by about ε‖q‖‖d‖/τ, where reports and [`FalseNegatives`] take no more than 16 ε of the score, or of 1 if that is more, for a tie.
 ///
 /// Source: van den Oord et al. 2018, <https://arxiv.org/abs/1807.03748>; in-batch negatives: Henderson et al. 2017,
 /// <https://arxiv.org/abs/1705.00652>; symmetric: Radford et al. 2021, <https://arxiv.org/abs/2103.00020>.
@@ -153,8 +164,8 @@ pub(crate) fn evaluate<A: Scalar>(
     let positives = Positives::new(&input.targets, input.queries.nrows(), input.within);
     loss.check_positives(&input, &positives)?;
     check_want(&input, &want)?;
-    let products = 6 * input.queries.len() * input.documents.nrows().max(1);
-    let threads = Engine::<A>::threads(products);
+    let products = 6.0 * input.queries.len() as f64 * input.documents.nrows().max(1) as f64;
+    let threads = Engine::<A>::threads(products as usize);
     Ok(on_pool(threads, || {
         engine::evaluate(loss, input, &positives, want, workspace)
     }))

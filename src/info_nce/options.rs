@@ -2,7 +2,7 @@
 
 use super::rules::Hardness;
 use super::{Directions, FalseNegatives, InfoNceLoss, PartitionMode, SeveralPositives, Sources};
-use crate::error::{Error, check};
+use crate::error::{Error, check, check_temperature};
 use crate::reduction::Reduction;
 use crate::similarity::Similarity;
 
@@ -10,17 +10,10 @@ impl InfoNceLoss {
     /// The loss with cosine similarity and in-batch negatives.
     ///
     /// # Errors
-    /// If the temperature is not positive and finite.
+    /// If the temperature is not positive and finite, or its reciprocal not finite.
     pub fn new(temperature: f64) -> Result<Self, Error> {
-        let in_range = temperature > 0.0 && temperature.is_finite();
-        let temperature = check(
-            "temperature",
-            "a positive, finite number",
-            temperature,
-            in_range,
-        )?;
         Ok(Self {
-            temperature,
+            temperature: check_temperature("temperature", temperature)?,
             similarity: Similarity::Cosine,
             in_batch_negatives: true,
             pooled_negatives: false,
@@ -57,7 +50,7 @@ impl InfoNceLoss {
     /// ```
     ///
     /// # Errors
-    /// If the temperature is not positive and finite, or the bias not finite.
+    /// As for [`new`](Self::new), and if the bias is not finite.
     pub fn sigmoid(temperature: f64, bias: f64) -> Result<Self, Error> {
         let bias = check("bias", "a finite number", bias, bias.is_finite())?;
         Ok(Self {
@@ -140,7 +133,8 @@ impl InfoNceLoss {
     }
 
     /// Leaves out candidates of some sources that are too similar to the query to be negatives. With a guide in the input its cosines are
-    /// compared, and the sources are those that it has embeddings of. A query that loses all its negatives has loss 0.
+    /// compared, and the sources are those that it has embeddings of. A query that loses all its negatives costs what one without any costs: nothing but where
+    /// [`InfoNceLoss`] says so.
     ///
     /// ```
     /// use contrastive::{FalseNegatives, InfoNceInput, InfoNceLoss, InfoNceReport, Loss, Sources, Want, Workspace};
@@ -265,5 +259,22 @@ impl InfoNceLoss {
     /// Whether the loss is the mean of two directions.
     pub(super) fn averages_directions(&self) -> bool {
         self.directions.document_to_query && !self.joint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temperature_without_a_finite_reciprocal_is_refused() {
+        for bad in [1e-310, 5e-324] {
+            for refused in [InfoNceLoss::new(bad), InfoNceLoss::sigmoid(bad, 0.0)] {
+                let error = refused.unwrap_err().to_string();
+                let expected = "temperature: expected a number whose reciprocal is finite, found";
+                assert!(error.starts_with(expected), "{error}");
+            }
+        }
+        assert!(InfoNceLoss::new(1e-308).is_ok() && InfoNceLoss::new(f64::MAX).is_ok());
     }
 }

@@ -11,7 +11,8 @@ use crate::rows::check_shape;
 /// Which rows of the documents are the positives of a query.
 ///
 /// A query may have one positive, several or none; see [`SeveralPositives`](crate::SeveralPositives) for what several mean. A query
-/// without a positive is left out: its loss is 0, it gets no gradient, means do not divide by it, and the report counts it.
+/// without a positive is left out: its loss is 0, it gets no gradient, means do not divide by it, and the report counts it. Not so in the
+/// [sigmoid](crate::InfoNceLoss::sigmoid) loss, where all candidates of such a query are negatives like any others; the report counts it there, too.
 ///
 /// ```
 /// use contrastive::{InfoNceInput, InfoNceLoss, Loss, Targets};

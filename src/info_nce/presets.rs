@@ -1,7 +1,7 @@
 //! The losses that the field knows by a name of their own: which options of InfoNCE they are.
 
 use super::{Directions, FalseNegatives, InfoNceLoss, PartitionMode, SeveralPositives, Sources};
-use crate::error::Error;
+use crate::error::{Error, check};
 
 /// Losses by their names in the field. Each is an [`InfoNceLoss`] with some options set; the others can be set on top.
 ///
@@ -39,9 +39,14 @@ impl InfoNceLoss {
     /// Source: Henderson et al. 2017, <https://arxiv.org/abs/1705.00652>.
     ///
     /// # Errors
-    /// If the scale is not positive, or its reciprocal not finite.
+    /// If the scale is not positive and finite, or 1/scale is not a temperature that [`new`](Self::new) takes.
     pub fn multiple_negatives_ranking(scale: f64) -> Result<Self, Error> {
-        Ok(Self::new(1.0 / scale)?.with_pooled_negatives(true))
+        let in_range = scale > 0.0 && scale.is_finite();
+        check("scale", "a positive, finite number", scale, in_range)?;
+        let loss = Self::new(scale.recip());
+        let expected = "a number whose reciprocal is a temperature";
+        check("scale", expected, scale, loss.is_ok())?;
+        Ok(loss?.with_pooled_negatives(true))
     }
 
     /// GTE's improved contrastive loss: one softmax over all four directions, in which the own pair is twice.
@@ -51,7 +56,7 @@ impl InfoNceLoss {
     /// Source: Li et al. 2023, <https://arxiv.org/abs/2308.03281>.
     ///
     /// # Errors
-    /// If the temperature is not positive and finite.
+    /// As for [`new`](Self::new).
     pub fn gte(temperature: f64) -> Result<Self, Error> {
         Ok(Self::new(temperature)?
             .with_pooled_negatives(true)
@@ -67,7 +72,7 @@ impl InfoNceLoss {
     /// Source: Radford et al. 2021, <https://arxiv.org/abs/2103.00020>.
     ///
     /// # Errors
-    /// If the temperature is not positive and finite.
+    /// As for [`new`](Self::new).
     pub fn clip(temperature: f64) -> Result<Self, Error> {
         Ok(Self::new(temperature)?.with_symmetric(true))
     }
@@ -80,7 +85,7 @@ impl InfoNceLoss {
     /// Source: Gao et al. 2021, <https://arxiv.org/abs/2104.08821>.
     ///
     /// # Errors
-    /// If the temperature is not positive and finite.
+    /// As for [`new`](Self::new).
     pub fn sim_cse(temperature: f64) -> Result<Self, Error> {
         Ok(Self::new(temperature)?.with_pooled_negatives(true))
     }
@@ -93,7 +98,7 @@ impl InfoNceLoss {
     /// Source: Chen et al. 2020, <https://arxiv.org/abs/2002.05709>.
     ///
     /// # Errors
-    /// If the temperature is not positive and finite.
+    /// As for [`new`](Self::new).
     pub fn nt_xent(temperature: f64) -> Result<Self, Error> {
         Ok(Self::new(temperature)?.with_several_positives(SeveralPositives::Apart))
     }
@@ -107,7 +112,7 @@ impl InfoNceLoss {
     /// Source: Khosla et al. 2020, <https://arxiv.org/abs/2004.11362>.
     ///
     /// # Errors
-    /// If the temperature is not positive and finite.
+    /// As for [`new`](Self::new).
     pub fn sup_con(temperature: f64) -> Result<Self, Error> {
         Ok(Self::new(temperature)?.with_several_positives(SeveralPositives::Together))
     }
@@ -117,7 +122,7 @@ impl InfoNceLoss {
     /// Source: Yeh et al. 2022, <https://arxiv.org/abs/2110.06848>.
     ///
     /// # Errors
-    /// If the temperature is not positive and finite.
+    /// As for [`new`](Self::new).
     pub fn dcl(temperature: f64) -> Result<Self, Error> {
         Ok(Self::new(temperature)?
             .with_pooled_negatives(true)
@@ -145,7 +150,7 @@ impl InfoNceLoss {
     /// Source: Solatorio 2024, <https://arxiv.org/abs/2402.16829>.
     ///
     /// # Errors
-    /// If the temperature is not positive and finite.
+    /// As for [`new`](Self::new).
     pub fn gist(temperature: f64) -> Result<Self, Error> {
         let directions = Directions {
             document_to_query: false,
@@ -154,5 +159,25 @@ impl InfoNceLoss {
         Self::new(temperature)?
             .with_directions(directions, PartitionMode::Joint)
             .with_false_negatives(FalseNegatives::Absolute(0.0), Sources::ALL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scale_that_is_none_is_refused_by_its_own_name_and_value() {
+        for bad in [0.0, -20.0, 1e-310, f64::INFINITY, f64::NAN, f64::MAX] {
+            let error = InfoNceLoss::multiple_negatives_ranking(bad).unwrap_err();
+            let Error::Parameter { name, found, .. } = error else {
+                panic!("{error}")
+            };
+            assert_eq!((name, found.to_bits()), ("scale", bad.to_bits()));
+        }
+        for good in [1e-300, 20.0, 1e300] {
+            let loss = InfoNceLoss::multiple_negatives_ranking(good).unwrap();
+            assert_eq!(loss.temperature(), 1.0 / good);
+        }
     }
 }

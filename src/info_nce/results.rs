@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use ndarray::ArrayView1;
+
 use super::InfoNceReport;
 use super::engine::Engine;
 use super::query::Query;
@@ -20,51 +22,22 @@ impl<A: Scalar> Engine<'_, '_, A> {
         }
     }
 
-    fn weights(&self) -> impl Iterator<Item = f64> + '_ {
-        let weights = self.listed.input.weights;
-        (0..self.queries.len()).map(move |i| weights.map_or(1.0, |weights| weights[i].wide()))
-    }
-
-    pub(super) fn weighted_sum(&self, losses: &[f64]) -> f64 {
-        let rows = losses
-            .iter()
-            .zip(self.weights())
-            .filter(|&(_, weight)| weight != 0.0);
-        rows.fold(Sum::default(), |sum, (loss, weight)| {
-            sum.plus(loss * weight)
-        })
-        .value()
-    }
-
     /// The value of the loss, with what its sum over the rows is multiplied by.
     pub(super) fn value(&self, losses: &[f64], scale: f64) -> A {
-        A::narrow(if scale == 0.0 {
-            0.0
-        } else {
-            self.weighted_sum(losses) * scale
-        })
+        total(losses.iter().copied(), self.listed.input.weights, scale)
     }
 
     /// 1 over the weight of the rows whose loss is not zero.
     pub(super) fn per_active_weight(&self, losses: &[f64]) -> f64 {
-        let active = losses
-            .iter()
-            .zip(self.weights())
-            .filter(|&(&loss, _)| loss != 0.0);
-        let sum = active.fold(Sum::default(), |sum, (_, weight)| sum.plus(weight));
-        reciprocal_or_zero(sum.value())
+        let weights = row_weights(self.listed.input.weights);
+        let active = losses.iter().zip(weights).filter(|&(&loss, _)| loss != 0.0);
+        reciprocal_or_zero(weighted_sum(active.map(|(_, weight)| (1.0, weight))))
     }
 
     /// The sum of something over the queries, each times its weight and the engine's scale.
     pub(super) fn weighted(&self, of: impl Fn(&Query) -> f64) -> f64 {
         let queries = self.queries.iter().enumerate();
-        let queries = queries.map(|(i, query)| (self.listed.weight(i), query));
-        let queries = queries.filter(|&(weight, _)| weight != 0.0);
-        queries
-            .fold(Sum::default(), |sum, (weight, query)| {
-                sum.plus(weight * of(query))
-            })
-            .value()
+        weighted_sum(queries.map(|(i, query)| (of(query), self.listed.weight(i))))
     }
 
     pub(super) fn report(&self, losses: &[f64]) -> InfoNceReport {
@@ -86,4 +59,31 @@ impl<A: Scalar> Engine<'_, '_, A> {
             without_positive: self.queries.len() - ranked().count(),
         }
     }
+}
+
+/// What some number of each row comes to: the weighted sum over the rows, times a scale.
+pub(super) fn total<A: Scalar>(
+    rows: impl Iterator<Item = f64>,
+    weights: Option<ArrayView1<'_, A>>,
+    scale: f64,
+) -> A {
+    // A mean over no weight is 0, also where a row is not finite.
+    A::narrow(if scale == 0.0 {
+        0.0
+    } else {
+        weighted_sum(rows.zip(row_weights(weights))) * scale
+    })
+}
+
+/// The weight of each row, without end.
+fn row_weights<A: Scalar>(weights: Option<ArrayView1<'_, A>>) -> impl Iterator<Item = f64> + '_ {
+    (0..).map(move |row| weights.map_or(1.0, |weights: ArrayView1<'_, A>| weights[row].wide()))
+}
+
+/// The sum of numbers times their weights. What has weight 0 does not take part, not even with a NaN.
+fn weighted_sum(numbers: impl Iterator<Item = (f64, f64)>) -> f64 {
+    numbers
+        .filter(|&(_, weight)| weight != 0.0)
+        .fold(Sum::default(), |sum, (x, weight)| sum.plus(x * weight))
+        .value()
 }

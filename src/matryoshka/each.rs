@@ -1,8 +1,8 @@
 //! Prefixes one by one: a pass for each, and the sum of what they give.
 
-use ndarray::{Array1, ArrayViewMutD, Axis};
+use ndarray::{Array1, ArrayD, ArrayViewMutD, Axis};
 
-use super::Nested;
+use super::{Nested, check_columns};
 use crate::blocks::{Threads, for_each};
 use crate::error::{Error, check};
 use crate::loss::{OwnedGradient, Want};
@@ -34,10 +34,10 @@ pub(super) fn evaluate_each<A: Scalar, L: Nested<A>>(
     // The longest first: it refuses whatever any would.
     for (index, &(dim, weight)) in prefixes.iter().rev().enumerate() {
         let input = L::prefix(input, dim);
-        let mut own = gradient.is_some().then(|| L::OwnedGradient::zeros(input));
+        let mut own = gradient.as_deref().map(|views| zeros(views, dim));
         let mut own_rows = rows.as_ref().map(|_| Array1::<A>::zeros(n));
         let want = Want {
-            gradient: own.as_mut().map(|own| own.view_mut()),
+            gradient: own.as_mut().map(|own| L::gradient(views_of(own))),
             rows: own_rows.as_mut().map(|rows| rows.view_mut()),
             report: report.take(),
         };
@@ -48,7 +48,7 @@ pub(super) fn evaluate_each<A: Scalar, L: Nested<A>>(
             });
         }
         if let (Some(views), Some(own)) = (&mut gradient, &mut own) {
-            add(views, L::arrays(own.view_mut()), weight, index == 0);
+            add(views, views_of(own), weight, index == 0);
         }
     }
     if let Some(mut rows) = rows {
@@ -62,14 +62,47 @@ fn check_gradient<A: Scalar, L: Nested<A>>(
     input: L::Input<'_>,
     views: &[Option<ArrayViewMutD<'_, A>>],
 ) -> Result<(), Error> {
-    let mut own = L::OwnedGradient::zeros(input);
+    let columns = check_columns(&L::shapes(&input))?;
+    // All but the columns can be read off the gradient of the shortest prefix.
+    let mut own = L::OwnedGradient::zeros(L::prefix(input, 1));
     for (own, view) in L::arrays(own.view_mut()).iter().zip(views) {
-        if let Some(view) = view {
-            let shape = own.as_ref().map_or(&[][..], |own| own.shape());
-            check_shape("gradient", shape, view.shape())?;
+        let Some(view) = view else {
+            continue;
+        };
+        // That of what is not there has no numbers.
+        let mut shape = vec![0; view.ndim()];
+        if let Some(own) = own {
+            shape = own.shape().to_vec();
+            set_last(&mut shape, columns);
         }
+        check_shape("gradient", &shape, view.shape())?;
     }
     Ok(())
+}
+
+/// Zeros in the shape of the gradient of a prefix; what is not wanted is not there.
+fn zeros<A: Scalar>(wanted: &[Option<ArrayViewMutD<'_, A>>], dim: usize) -> Vec<Option<ArrayD<A>>> {
+    let zeros = |view: &ArrayViewMutD<'_, A>| {
+        let mut shape = view.shape().to_vec();
+        let columns = shape.last().map_or(0, |&columns| columns.min(dim));
+        set_last(&mut shape, columns);
+        ArrayD::zeros(shape)
+    };
+    wanted.iter().map(|view| view.as_ref().map(zeros)).collect()
+}
+
+/// Sets the columns of a shape, unless it is that of a number, which has none.
+fn set_last(shape: &mut [usize], columns: usize) {
+    if let Some(last) = shape.last_mut() {
+        *last = columns;
+    }
+}
+
+fn views_of<A>(arrays: &mut [Option<ArrayD<A>>]) -> Vec<Option<ArrayViewMutD<'_, A>>> {
+    let arrays = arrays.iter_mut().map(Option::as_mut);
+    arrays
+        .map(|array| array.map(|array| array.view_mut()))
+        .collect()
 }
 
 /// Adds a multiple of the gradient of a prefix; the first one replaces what was there.

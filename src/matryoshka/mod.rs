@@ -1,7 +1,9 @@
 //! Matryoshka: a loss over several prefixes of the same embeddings.
 
+mod batches;
 mod each;
 mod nested;
+mod rows;
 
 use crate::error::{Error, check};
 use crate::loss::{Loss, Want};
@@ -28,7 +30,8 @@ pub use nested::Nested;
 /// cache, unless the divisor depends on the losses ([`Reduction::MeanActive`](crate::Reduction::MeanActive)). The first of them goes on from the sums of the
 /// shorter prefixes to those of the longer ones, and sums the gradients before it writes them, once; over more than 16 prefixes it is a pass for each.
 ///
-/// Elsewhere every prefix is a pass of its own: it costs what the loss costs at its dimension, and one addition to the gradient.
+/// Elsewhere every prefix is a pass of its own: it costs what the loss costs at its dimension, and one addition to the gradient. What of the gradient is `None` is
+/// not computed there either, and takes no memory.
 ///
 /// Source: Kusupati et al. 2022, <https://arxiv.org/abs/2205.13147>; sentence-transformers' `MatryoshkaLoss`, whose default weights are 1, too.
 ///

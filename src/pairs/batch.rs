@@ -2,15 +2,16 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 
-use super::batch_pass::AllPairs;
+use super::batch_pass::{AllPairs, Memory};
+use super::batch_weights::weights_of_kinds;
 use super::contrastive::{ContrastiveLoss, ContrastiveReport};
 use super::hard::Hardness;
-use crate::batch_distance::{BatchDistance, Side};
+use crate::batch_distance::{BatchDistance, Panels, Side};
 use crate::distance::{Chosen, CosineDistance, Distance};
 use crate::error::Error;
 use crate::label::PairLabel;
 use crate::loss::{Loss, OwnedGradient, Want};
-use crate::reduction::{Reduction, Sum, reciprocal_or_zero};
+use crate::reduction::{Reduction, reciprocal_or_zero};
 use crate::rows::check_shape;
 use crate::scalar::Scalar;
 use crate::workspace::Workspace;
@@ -20,7 +21,9 @@ use crate::workspace::Workspace;
 /// Of embeddings `[n, dim]` with classes `[n]` the pairs are (0, 1), (0, 2), …, (n−2, n−1): every two once, none with itself. Value and
 /// gradient are those of the inner loss on that list of n(n−1)/2 pairs, with all of its options, hard pairs included, and with the weight wᵢwⱼ for pair (i, j).
 /// The pairs are never listed. Time is O(n²·dim); memory O(n·dim) and, beside the gradient, a number for each pair of rows as far as the [`Workspace`]
-/// holds them, and then some rows at a time; likewise the distance of each pair, if all fit the workspace and 16 MiB.
+/// holds them, and then some rows at a time; likewise the distance of each pair, if all fit the workspace and 16 MiB. A pair of rows so near
+/// that it is measured is listed instead, for some thirty bytes more from either row: at worst, in a batch that has collapsed into one point, for all pairs
+/// of the rows that are taken at a time.
 ///
 /// * Row losses are those of the pairs in the order above, so [`forward_rows`](Loss::forward_rows) takes n(n−1)/2 of them.
 /// * But for hard pairs the Euclidean distance, its square and the cosine distance come from a matrix product in the type of the rows, and so carry a few roundings of
@@ -127,18 +130,6 @@ impl<A: Scalar> BatchContrastiveInput<'_, A> {
         let n = self.classes.len();
         n * n.saturating_sub(1) / 2
     }
-
-    /// The weight of all matches, and that of the others.
-    fn weights_of_kinds(&self) -> [f64; 2] {
-        let mut sums = [Sum::ZERO; 2];
-        for i in 0..self.classes.len() {
-            for j in i + 1..self.classes.len() {
-                let sum = &mut sums[kind(self.label(i, j))];
-                *sum = sum.plus(self.weight(i, j));
-            }
-        }
-        sums.map(Sum::value)
-    }
 }
 
 /// The place of a kind of pairs in arrays of two.
@@ -230,26 +221,39 @@ pub(crate) fn evaluate<A: Scalar>(
     let hard = loss.pairs.asks_for_hard_pairs();
     // Which pairs are hard turns on equal distances, and from a product a pair's distance differs in its last digit between its two rows.
     let product = BatchDistance::of(&distance).filter(|_| numbered && !hard);
+    let side = product.map(|distance| Side::new(input.embeddings, distance));
+    let (mut memory, triangle) = Memory::of(workspace);
+    let limit = memory.limit;
     let mut pass = AllPairs {
         loss: &loss.pairs,
-        side: product.map(|distance| Side::new(input.embeddings, distance)),
+        panels: side
+            .as_ref()
+            .map(|side| Panels::within(side, triangle, limit)),
         distance,
         input,
         hardness: Hardness::ALL,
         scales: [0.0; 2],
     };
     if hard {
-        pass.hardness = pass.run(None, None, workspace).hardness();
+        pass.hardness = pass.spread().hardness();
     }
-    let weights = match loss.pairs.reduction {
-        Reduction::Mean => input.weights_of_kinds(),
-        Reduction::MeanActive => pass.run(None, None, workspace).active_weights(),
+    let gradient = want.gradient.and_then(|gradient| gradient.embeddings);
+    let (mut rows, mut counted) = (want.rows, None);
+    let divisors = match loss.pairs.reduction {
+        Reduction::Mean => weights_of_kinds(input.classes, input.weights),
+        Reduction::MeanActive => {
+            let sums = pass.run(None, rows.take(), &mut memory);
+            counted.insert(sums).active_weights()
+        }
         Reduction::Sum => [1.0, 0.0],
         Reduction::Over(z) => [z, 0.0],
     };
-    pass.scales = loss.scales(weights);
-    let gradient = want.gradient.and_then(|gradient| gradient.embeddings);
-    let sums = pass.run(gradient, want.rows, workspace);
+    pass.scales = loss.scales(divisors);
+    let sums = match (counted, gradient) {
+        // The pass that counts tells all but the gradient.
+        (Some(sums), None) => sums,
+        (_, gradient) => pass.run(gradient, rows, &mut memory),
+    };
     if let Some(report) = want.report {
         *report = sums.report();
     }

@@ -1,5 +1,7 @@
 //! The pass over all pairs of a batch: by matrix products where the distance comes from one, otherwise pair by pair, a block of rows against all
-//! rows. Each pair is met twice, so that every gradient row has one writer.
+//! rows. For a gradient each pair is met twice, so that every gradient row has one writer; otherwise from its first row alone.
+
+use std::ops::Range;
 
 use ndarray::{ArrayViewMut1, ArrayViewMut2, Axis, s};
 
@@ -8,7 +10,7 @@ use super::batch_products::Products;
 use super::contrastive::{ContrastiveLoss, ContrastiveReport};
 use super::hard::{Hardness, Spread};
 use super::pass::Term;
-use crate::batch_distance::Side;
+use crate::batch_distance::Panels;
 use crate::blocks::{Split, Threads, map_merge};
 use crate::distance::{Chosen, Distance, Slope, add_gradient};
 use crate::label::PairLabel;
@@ -16,7 +18,7 @@ use crate::reduction::Sum;
 use crate::scalar::Scalar;
 use crate::simd::{Isa, Kernel, dispatch};
 use crate::store::{Stores, Wide, write_row};
-use crate::workspace::Workspace;
+use crate::workspace::{Buffer, Workspace};
 
 /// Rows of a block. Another row is read once for all of them.
 const BLOCK: usize = 8;
@@ -25,12 +27,32 @@ const BLOCK: usize = 8;
 pub(super) struct AllPairs<'a, A: Scalar> {
     pub(super) loss: &'a ContrastiveLoss<&'a dyn Distance<A>>,
     pub(super) distance: Chosen<'a, A>,
-    /// The rows, made ready for products if these tell the distance.
-    pub(super) side: Option<Side<'a, A>>,
+    /// The distances, if products tell them.
+    pub(super) panels: Option<Panels<'a, 'a, A>>,
     pub(super) input: BatchContrastiveInput<'a, A>,
     pub(super) hardness: Hardness,
     /// What the losses of matches and of others are multiplied by in the gradient.
     pub(super) scales: [f64; 2],
+}
+
+/// Where a pass keeps what it needs for a while.
+pub(super) struct Memory<'w, A> {
+    pub(super) weights: &'w mut Buffer<A>,
+    pub(super) packed: &'w mut Buffer<A>,
+    /// What the weights may take, in bytes.
+    pub(super) limit: usize,
+}
+
+impl<'w, A: Scalar> Memory<'w, A> {
+    /// That of a workspace, and a buffer for distances in advance.
+    pub(super) fn of(workspace: &'w mut Workspace<A>) -> (Self, &'w mut Buffer<A>) {
+        let memory = Self {
+            limit: workspace.limit(),
+            weights: &mut workspace.scores,
+            packed: &mut workspace.packed[0],
+        };
+        (memory, &mut workspace.panels[0])
+    }
 }
 
 /// Sums over pairs; arrays of two are of matches and of others.
@@ -40,7 +62,6 @@ pub(super) struct Sums {
     active: [Sum; 2],
     active_pairs: f64,
     tally: [f64; 4],
-    spread: Spread,
 }
 
 impl Sums {
@@ -49,15 +70,13 @@ impl Sums {
         active: [Sum::ZERO; 2],
         active_pairs: 0.0,
         tally: [0.0; 4],
-        spread: Spread::NONE,
     };
 
-    pub(super) fn add(&mut self, label: PairLabel, distance: f64, weight: f64, term: Term) {
+    pub(super) fn add(&mut self, label: PairLabel, weight: f64, term: Term) {
         let kind = kind(label);
         // A pair of weight zero does not take part, not even with a NaN.
         if weight != 0.0 {
             self.losses[kind] = self.losses[kind].plus(weight * term.loss);
-            self.spread = self.spread.plus(label, distance);
         }
         if term.loss != 0.0 {
             self.active[kind] = self.active[kind].plus(weight);
@@ -77,12 +96,7 @@ impl Sums {
         for (sum, x) in self.tally.iter_mut().zip(other.tally) {
             *sum += x;
         }
-        self.spread = self.spread.merge(other.spread);
         self
-    }
-
-    pub(super) fn hardness(&self) -> Hardness {
-        self.spread.hardness()
     }
 
     pub(super) fn active_weights(&self) -> [f64; 2] {
@@ -162,17 +176,15 @@ impl<A: Scalar> AllPairs<'_, A> {
         &self,
         gradient: Option<ArrayViewMut2<'_, A>>,
         rows: Option<ArrayViewMut1<'_, A>>,
-        workspace: &mut Workspace<A>,
+        memory: &mut Memory<'_, A>,
     ) -> Sums {
-        if let Some(side) = &self.side {
-            return Products { pass: self, side }.run(gradient, rows, workspace);
+        if let Some(panels) = &self.panels {
+            return Products { pass: self, panels }.run(gradient, rows, memory);
         }
-        let (n, dim) = self.input.embeddings.dim();
+        let n = self.input.classes.len();
         let rows = rows.map(|losses| PairRows::new(losses, n));
-        // A coordinate of a pair takes about a third of a nanosecond.
-        let threads = Threads::for_nanoseconds((n * n * dim) as f64 / 3.0);
         map_merge(
-            threads,
+            self.threads(),
             n,
             BLOCK,
             (gradient, rows),
@@ -187,6 +199,25 @@ impl<A: Scalar> AllPairs<'_, A> {
             },
             &Sums::merge,
         )
+    }
+
+    /// The distances of all pairs, but for those of weight zero.
+    pub(super) fn spread(&self) -> Spread {
+        let n = self.input.classes.len();
+        let leaf = |first, count, ()| {
+            dispatch(Spreads {
+                pass: self,
+                rows: first..first + count,
+            })
+        };
+        map_merge(self.threads(), n, BLOCK, (), &leaf, &Spread::merge)
+    }
+
+    /// For pairs that are measured one by one.
+    fn threads(&self) -> Threads {
+        let (n, dim) = self.input.embeddings.dim();
+        // A coordinate of a pair takes about a third of a nanosecond.
+        Threads::for_nanoseconds((n * n * dim) as f64 / 3.0)
     }
 
     pub(super) fn term(&self, label: PairLabel, distance: f64) -> Term {
@@ -214,8 +245,10 @@ impl<A: Scalar> Kernel for Block<'_, '_, '_, A> {
         let mut gradients = vec![0.0; self.count * wide];
         let mut spare = [vec![0.0; wide], vec![0.0; wide]];
         let mut sums = Sums::NONE;
+        let last = self.first + self.count;
         for j in 0..n {
-            for i in (self.first..self.first + self.count).filter(|&i| i != j) {
+            let end = if wide == 0 { j.min(last) } else { last };
+            for i in (self.first..end).filter(|&i| i != j) {
                 // Distances need not be symmetric: the pair is that of the lower index first.
                 let pair = [i.min(j), i.max(j)];
                 let rows = pair.map(|i| pass.row(i));
@@ -224,7 +257,7 @@ impl<A: Scalar> Kernel for Block<'_, '_, '_, A> {
                 let term = pass.term(label, distance);
                 let weight = pass.input.weight(i, j);
                 if i < j {
-                    sums.add(label, distance, weight, term);
+                    sums.add(label, weight, term);
                     if let Some(rows) = &mut self.rows {
                         rows.of(i)[j - i - 1] = A::narrow(term.loss);
                     }
@@ -244,6 +277,30 @@ impl<A: Scalar> Kernel for Block<'_, '_, '_, A> {
             }
         }
         sums
+    }
+}
+
+struct Spreads<'p, 'a, A: Scalar> {
+    pass: &'p AllPairs<'a, A>,
+    rows: Range<usize>,
+}
+
+impl<A: Scalar> Kernel for Spreads<'_, '_, A> {
+    type Output = Spread;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Spread {
+        let Self { pass, rows } = self;
+        let mut spread = Spread::NONE;
+        for j in 0..pass.input.classes.len() {
+            for i in rows.start..rows.end.min(j) {
+                if pass.input.weight(i, j) != 0.0 {
+                    let (distance, _) = pass.distance.measure::<I>(pass.row(i), pass.row(j));
+                    spread = spread.plus(pass.input.label(i, j), distance);
+                }
+            }
+        }
+        spread
     }
 }
 

@@ -1,26 +1,27 @@
 //! The pass over all pairs of a batch by matrix products, for the distances that come from one.
 //!
 //! The distances of a panel of rows to all rows are one product, and what each weighs in the gradient makes another (see
-//! [`batch_distance`](crate::batch_distance)). Some rows at a time, so that their weights fit the workspace. Each pair is met twice, once from
-//! either row, so that every gradient row has one writer.
+//! [`batch_distance`](crate::batch_distance)). Some rows at a time, so that their weights fit the workspace. For a gradient each pair is met twice, once from
+//! either row, so that every gradient row has one writer; otherwise from its first row alone.
 
 use std::ops::Range;
 
 use ndarray::{ArrayViewMut1, ArrayViewMut2, s};
 
 use super::batch::kind;
-use super::batch_pass::{AllPairs, PairRows, Sums};
-use crate::batch_distance::{Backward, BatchDistance, MeasureSome, Panels, Pull, Role, Side};
+use super::batch_pass::{AllPairs, Memory, PairRows, Sums};
+use crate::batch_distance::{
+    Backward, BatchDistance, MeasureSome, Panels, Pull, Role, Side, Weights,
+};
 use crate::blocks::{Split, Threads, Units, map_merge};
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
 use crate::staging::with_buffer;
-use crate::workspace::Workspace;
 
 /// All pairs of a batch whose distances come from products.
 pub(super) struct Products<'p, 'a, A: Scalar> {
     pub(super) pass: &'p AllPairs<'a, A>,
-    pub(super) side: &'p Side<'a, A>,
+    pub(super) panels: &'p Panels<'a, 'a, A>,
 }
 
 /// What some rows come to: the sums of the pairs that begin with them, and what the distances weigh that were measured from the rows.
@@ -48,73 +49,71 @@ struct Row<'d, A> {
     /// Its place among the rows of the part.
     local: usize,
     distances: &'d [A],
-    /// The distances that were measured instead, in order; but for that to itself.
+    /// The rows that it is paired with, itself perhaps among them.
+    others: Range<usize>,
+    /// The distances to these that were measured instead, in order; but for that to itself.
     measured: &'d [f64],
 }
 
-impl<A: Scalar> Products<'_, '_, A> {
+impl<'a, A: Scalar> Products<'_, 'a, A> {
+    fn side(&self) -> &'a Side<'a, A> {
+        self.panels.candidates()
+    }
+
     pub(super) fn run(
         &self,
         mut gradient: Option<ArrayViewMut2<'_, A>>,
         losses: Option<ArrayViewMut1<'_, A>>,
-        workspace: &mut Workspace<A>,
+        memory: &mut Memory<'_, A>,
     ) -> Sums {
-        let n = self.side.rows.nrows();
+        let side = self.side();
+        let n = side.rows.nrows();
         let mut losses = losses.map(|losses| PairRows::new(losses, n));
         let mut sums = Sums::NONE;
-        let limit = workspace.limit();
-        let panels = Panels::within(self.side, &mut workspace.panels[0], limit);
-        let step = rows_at_a_time::<A>(n, limit);
+        let packed = gradient.as_ref().map(|_| side.panels(memory.packed));
+        let step = rows_at_a_time::<A>(n, memory.limit);
         for start in (0..n).step_by(step) {
             let rows = start..n.min(start + step);
             let (some, rest) = losses.split(rows.len());
             losses = rest;
             let mut weights = match gradient {
-                Some(_) => Some(workspace.scores.take(rows.len() * n)),
+                Some(_) => Some(memory.weights.take(rows.len() * n)),
                 None => None,
             };
             let units = weights.as_deref_mut().map(|slice| Units { slice, len: n });
-            let part = self.weigh(rows.clone(), &panels, (units, some));
+            let part = self.weigh(rows.clone(), (units, some));
             sums = sums.merge(part.sums);
-            if let (Some(gradient), Some(weights)) = (&mut gradient, weights) {
+            if let (Some(gradient), Some(matrix), Some(panels)) = (&mut gradient, weights, packed) {
                 let backward = Backward {
                     role: Role::Anchors,
-                    own: &self.side.some(rows.clone()),
-                    other: self.side,
-                    distance: self.side.distance,
-                    weights: Some(weights),
+                    own: &side.some(rows.clone()),
+                    other: side,
+                    distance: side.distance,
+                    weights: Some(Weights { matrix, panels }),
                     pulls: &part.pulls,
                     scale: 1.0,
                 };
-                let packed = workspace.packed[0].take(backward.panels_len());
-                backward.run(gradient.slice_mut(s![rows, ..]), packed);
+                backward.run(gradient.slice_mut(s![rows, ..]));
             }
         }
         sums
     }
 
-    fn weigh(
-        &self,
-        rows: Range<usize>,
-        panels: &Panels<'_, '_, A>,
-        written: Written<'_, '_, A>,
-    ) -> Part {
-        let products = (rows.len() * self.side.rows.len()) as f64;
+    fn weigh(&self, rows: Range<usize>, written: Written<'_, '_, A>) -> Part {
+        /// Of what a pair costs and weighs, once its distance is known.
+        const NANOSECONDS: f64 = 3.0;
+        let pairs = (rows.len() * self.side().rows.nrows()) as f64;
+        let threads = Threads::for_nanoseconds(pairs * (NANOSECONDS + self.panels.nanoseconds()));
         let leaf = |first, count, written: Written<'_, '_, A>| {
             with_buffer(|buffer| {
                 let start = rows.start + first;
-                let distances = panels.distances(start..start + count, buffer);
+                // A row that is not weighed is paired with later ones only.
+                let met = if written.0.is_some() { 0 } else { start };
+                let distances = self.panels.distances(start..start + count, met, buffer);
                 self.panel(rows.start, first..first + count, distances, written)
             })
         };
-        map_merge(
-            Threads::for_products(products),
-            rows.len(),
-            A::PANEL,
-            written,
-            &leaf,
-            &Part::merge,
-        )
+        map_merge(threads, rows.len(), A::PANEL, written, &leaf, &Part::merge)
     }
 
     /// A panel of the rows from `start` on, whose distances are given.
@@ -125,7 +124,8 @@ impl<A: Scalar> Products<'_, '_, A> {
         distances: &[A],
         (weights, mut losses): Written<'_, '_, A>,
     ) -> Part {
-        let (side, n) = (self.side, self.side.rows.nrows());
+        let side = self.side();
+        let n = side.rows.nrows();
         let mut weights = weights.map(|weights| weights.slice);
         let mut part = Part {
             sums: Sums::NONE,
@@ -135,8 +135,9 @@ impl<A: Scalar> Products<'_, '_, A> {
         for ((lane, local), distances) in panel.enumerate().zip(distances.chunks_exact(n)) {
             let row = start + local;
             let unknown = |&other: &usize| other != row && distances[other].is_nan();
+            let others = if weights.is_some() { 0 } else { row + 1 }..n;
             near.clear();
-            near.extend((0..n).filter(unknown).map(|other| other as u32));
+            near.extend(others.clone().filter(unknown).map(|other| other as u32));
             dispatch(MeasureSome {
                 anchors: side,
                 candidates: side,
@@ -148,6 +149,7 @@ impl<A: Scalar> Products<'_, '_, A> {
                 row,
                 local,
                 distances,
+                others,
                 measured: &measured,
             };
             let weights = weights
@@ -169,7 +171,8 @@ impl<A: Scalar> Products<'_, '_, A> {
         part: &mut Part,
     ) {
         let mut measured = row.measured.iter();
-        for (other, &distance) in row.distances.iter().enumerate() {
+        let distances = &row.distances[row.others.clone()];
+        for (other, &distance) in row.others.zip(distances) {
             if let Some(weights) = &mut weights {
                 weights[other] = A::zero();
             }
@@ -182,7 +185,7 @@ impl<A: Scalar> Products<'_, '_, A> {
             let Some(weights) = weights.as_mut().filter(|_| weight != 0.0) else {
                 continue;
             };
-            let by_difference = A::narrow(match self.side.distance {
+            let by_difference = A::narrow(match self.side().distance {
                 BatchDistance::Euclidean => weight / distance,
                 BatchDistance::SquaredEuclidean => weight * 2.0,
                 BatchDistance::Cosine => weight,
@@ -213,7 +216,7 @@ impl<A: Scalar> Products<'_, '_, A> {
         let term = pass.term(label, distance);
         let weight = pass.input.weight(row, other);
         if row < other {
-            sums.add(label, distance, weight, term);
+            sums.add(label, weight, term);
             if let Some(losses) = losses {
                 losses[other - row - 1] = A::narrow(term.loss);
             }

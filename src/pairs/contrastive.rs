@@ -1,6 +1,6 @@
 //! Contrastive loss: matching pairs near, the others beyond a margin; all pairs, or the hard ones of the batch.
 
-use super::hard::{Hardness, hardness};
+use super::hard::{Hardness, KnownPass, measured};
 use super::input::{PairGradient, PairInput, PairOwnedGradient, Wanted};
 use super::pass::{Pass, Term, Views};
 use crate::distance::{Chosen, CosineDistance, Distance};
@@ -239,17 +239,14 @@ pub(crate) fn evaluate<A: Scalar>(
     workspace: &mut Workspace<A>,
 ) -> Result<A, Error> {
     input.check(loss.reduction, &want)?;
-    let hardness = if loss.hard_pairs {
-        hardness(&Chosen::new(loss.distance), input, workspace)
-    } else {
-        Hardness::ALL
-    };
-    Ok(run(
-        &pass(loss, input, hardness),
-        loss.reduction,
-        input,
-        want,
-    ))
+    if !loss.hard_pairs {
+        let pass = pass(loss, input, Hardness::ALL);
+        return Ok(run(&pass, loss.reduction, input, want));
+    }
+    let (distances, hardness) = measured(&Chosen::new(loss.distance), input, workspace);
+    let pass = pass(loss, input, hardness);
+    let pass = KnownPass { distances, pass };
+    Ok(run(&pass, loss.reduction, input, want))
 }
 
 /// The weighted sum over prefixes of the input; `None`, and `want` as it was, where they are not passed over together.

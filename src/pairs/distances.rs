@@ -19,7 +19,7 @@ pub(super) fn measure_all<A: Scalar>(
     let (n, dim) = x.dim();
     let extent = Extent {
         rows: n,
-        row_bytes: 2 * dim * size_of::<A>(),
+        row_bytes: dim.saturating_mul(2 * size_of::<A>()),
     };
     let units = Units { slice: out, len: 1 };
     for_each(extent.threads(), n, extent.grain(), units, &|first,

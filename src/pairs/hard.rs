@@ -2,10 +2,14 @@
 
 use super::distances::measure_all;
 use super::input::PairInput;
-use super::pass::{Measure, Term};
+use super::pass::{Measure, Pass, Term, Views};
 use crate::label::PairLabel;
 use crate::reduction::Sum;
+use crate::rows::{Out, Outcome, RowLoss};
 use crate::scalar::Scalar;
+use crate::simd::Isa;
+use crate::staging::Held;
+use crate::store::{Wide, write_row};
 use crate::workspace::Workspace;
 
 /// The distances beyond which pairs are hard.
@@ -126,12 +130,12 @@ impl Spread {
     }
 }
 
-/// The hardness of a batch of pairs; those of weight zero are not asked.
-pub(super) fn hardness<A: Scalar>(
+/// The distances of a batch of pairs, and its hardness; pairs of weight zero are not asked for that.
+pub(super) fn measured<'w, A: Scalar>(
     measure: &impl Measure<A, Value = f64>,
     input: PairInput<'_, A>,
-    workspace: &mut Workspace<A>,
-) -> Hardness {
+    workspace: &'w mut Workspace<A>,
+) -> (&'w [f64], Hardness) {
     let distances = workspace.sums.take(input.labels.len());
     measure_all(measure, input.x, input.y, distances);
     let spread = (distances.iter().enumerate())
@@ -143,5 +147,47 @@ pub(super) fn hardness<A: Scalar>(
         .fold(Spread::NONE, |spread, (row, &distance)| {
             spread.plus(input.labels[row], distance)
         });
-    spread.hardness()
+    (distances, spread.hardness())
+}
+
+/// A pass over pairs whose distances are known: only of those that weigh in the gradient the rows are read again.
+pub(super) struct KnownPass<'d, 'a, A, M, F> {
+    pub(super) distances: &'d [f64],
+    pub(super) pass: Pass<'a, A, M, F>,
+}
+
+impl<'g, A, M, F> RowLoss<A, Views<'g, A>> for KnownPass<'_, '_, A, M, F>
+where
+    A: Scalar,
+    M: Measure<A, Value = f64>,
+    F: Fn(usize, f64) -> Term + Sync,
+{
+    #[inline(always)]
+    fn row<I: Isa>(
+        &self,
+        row: usize,
+        out: Option<Out<'_, Views<'g, A>>>,
+        held: &mut Held<A>,
+    ) -> Outcome {
+        let term = (self.pass.term)(row, self.distances[row]);
+        match out {
+            Some(out) if out.scale == 0.0 || term.slope == 0.0 => clear::<A, I>(out, held),
+            // The same distance once more, and so the same term.
+            Some(out) => return self.pass.row::<I>(row, Some(out), held),
+            None => {}
+        }
+        Outcome::new(term.loss, term.tally)
+    }
+}
+
+/// Writes a gradient of zeros.
+#[inline(always)]
+fn clear<A: Scalar, I: Isa>(out: Out<'_, Views<'_, A>>, held: &mut Held<A>) {
+    let (x, y) = out.views;
+    for view in [x, y].into_iter().flatten() {
+        let mut view = view.row_mut(out.row);
+        let [zeros] = held.scratch.rows(view.len());
+        zeros.fill(0.0);
+        write_row::<A, I>(view.view_mut(), out.stores, Wide::new(zeros));
+    }
 }

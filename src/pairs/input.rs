@@ -123,7 +123,7 @@ impl<A: Scalar, T> PairInput<'_, A, T> {
         let (n, dim) = self.x.dim();
         Extent {
             rows: n,
-            row_bytes: 2 * dim * size_of::<A>(),
+            row_bytes: dim.saturating_mul(2 * size_of::<A>()),
         }
     }
 

@@ -7,6 +7,7 @@ mod angle;
 mod batch;
 mod batch_pass;
 mod batch_products;
+mod batch_weights;
 mod contrastive;
 mod cosent;
 mod cosine_similarity;

@@ -10,7 +10,7 @@ use super::softmax_input::{
     SoftmaxCrossEntropyReport,
 };
 use crate::blocks::Units;
-use crate::error::{Error, check};
+use crate::error::{Error, check, check_temperature};
 use crate::loss::{Loss, Want};
 use crate::reduction::Reduction;
 use crate::rows::{self, Out, Outcome, RowLoss, check_shape};
@@ -130,12 +130,6 @@ impl SoftmaxCrossEntropyLoss {
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
-}
-
-/// A temperature that is a positive, finite number.
-pub(super) fn check_temperature(name: &'static str, temperature: f64) -> Result<f64, Error> {
-    let in_range = temperature > 0.0 && temperature.is_finite();
-    check(name, "a positive, finite number", temperature, in_range)
 }
 
 type Wanted<'w, 'g, A> = Want<'w, A, SoftmaxCrossEntropyGradient<'g, A>, SoftmaxCrossEntropyReport>;

@@ -173,6 +173,13 @@ impl<A: Scalar> Batch<A> {
         }
     }
 
+    pub(crate) fn unweighted(&self) -> Self {
+        Self {
+            weights: None,
+            ..self.clone()
+        }
+    }
+
     /// The differentiable matrices.
     pub(crate) fn parts(&mut self) -> Vec<&mut Array2<A>> {
         let candidates = self.candidates.as_mut().map(|(rows, _)| rows);

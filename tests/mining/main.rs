@@ -17,3 +17,4 @@ mod gradients;
 mod hard_negatives;
 mod layouts;
 mod sampling;
+mod weights;

@@ -165,6 +165,9 @@ fn batch_is_the_list_of_its_pairs_for_every_option() {
                 let off = (found_report.match_distance - report.match_distance).abs()
                     + (found_report.no_match_distance - report.no_match_distance).abs();
                 assert!(off < ROUNDING * report.no_match_distance.max(1.0), "{what}");
+                let mut alone = Array1::from_elem(rows.len(), f64::NAN);
+                let value = all.forward_rows(batch.input(), alone.view_mut());
+                assert_eq!((value.unwrap(), alone), (found_value, found_rows));
                 assert_eq!(all.forward(batch.input()).unwrap(), found_value);
             })
             .unwrap();

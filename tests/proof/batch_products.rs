@@ -232,3 +232,51 @@ fn weights_below_the_range_of_the_rows_keep_their_digits() {
     assert!(largest(&exact.gradient) > 1e-35);
     close(&found.gradient, &exact.gradient, "Euclidean");
 }
+
+/// Near and far pairs, weights of zero, and rows that are no whole panel.
+fn losses() -> impl Iterator<Item = BatchContrastiveLoss<Lp>> {
+    let reductions = [Reduction::Mean, Reduction::MeanActive, Reduction::Sum];
+    reductions.into_iter().map(|reduction| {
+        let loss = ContrastiveLoss::new(4.0).unwrap();
+        let loss = loss.with_reduction(reduction).unwrap();
+        BatchContrastiveLoss::new(loss.with_distance(Lp::euclidean())).with_balance(true)
+    })
+}
+
+#[test]
+fn value_losses_and_report_alone_have_the_bits_of_those_with_a_gradient() {
+    let batch = Batch::<f32>::new(101, 17, 5);
+    let input = BatchContrastiveInput::new(batch.embeddings.view(), batch.classes.view())
+        .with_weights(batch.weights.view());
+    for loss in losses() {
+        let with = solve(&loss, &batch, &mut Workspace::new());
+        let mut rows = Array1::from_elem(with.losses.len(), f32::NAN);
+        let mut report = ContrastiveReport::default();
+        let want = Want::value()
+            .with_rows(rows.view_mut())
+            .with_report(&mut report);
+        let value = loss.evaluate(input, want, &mut Workspace::new()).unwrap();
+        assert_eq!(
+            (value, rows, report),
+            (with.value, with.losses, with.report)
+        );
+    }
+}
+
+#[cfg(feature = "rayon")]
+#[test]
+fn threads_do_not_change_the_bits_of_products() {
+    let batch = Batch::<f32>::new(333, 17, 6);
+    for loss in losses() {
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let answer = || solve(&loss, &batch, &mut Workspace::new());
+            let answer = pool.unwrap().install(answer);
+            (answer.value, answer.gradient, answer.losses)
+        };
+        let alone = on(1);
+        for threads in [2, 3, 8] {
+            assert!(on(threads) == alone, "{threads} threads");
+        }
+    }
+}

@@ -1,10 +1,10 @@
 //! Parts of a batch: documents in chunks, and shards of queries, sum to the whole.
 
 use contrastive::{
-    Error, InfoNceChunk, InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceStates, LogWeights,
-    Loss, Reduction, Sources, Targets, Workspace,
+    Error, Ids, InfoNceChunk, InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceStates,
+    LogWeights, Loss, Reduction, Sources, Targets, Workspace,
 };
-use ndarray::{Array1, Array2, ArrayD, s};
+use ndarray::{Array1, Array2, ArrayD, array, s};
 
 use crate::common::random::Random;
 
@@ -178,6 +178,13 @@ fn states_tell_the_log_sum_of_what_was_seen() {
     assert!(states.log_sum_exp(3).is_none());
 }
 
+fn ill_defined<T: std::fmt::Debug>(result: Result<T, Error>) {
+    assert!(
+        matches!(result, Err(Error::IllDefined { .. })),
+        "{result:?}"
+    );
+}
+
 #[test]
 fn chunks_that_do_not_fit_are_refused_and_change_nothing() {
     let (queries, documents) = (rows(3, 4, 0, 5), rows(3, 4, 1, 6));
@@ -189,13 +196,6 @@ fn chunks_that_do_not_fit_are_refused_and_change_nothing() {
     let loss = InfoNceLoss::new(0.5).unwrap();
     let mut workspace = Workspace::new();
     let mut states = InfoNceStates::new(3);
-    let ill_defined = |result: Result<(), Error>| {
-        assert!(
-            matches!(result, Err(Error::IllDefined { .. })),
-            "{result:?}"
-        )
-    };
-
     // Nobody has met a positive yet.
     loss.observe(chunk(3), &mut states, &mut workspace).unwrap();
     ill_defined(loss.settle::<f64>(&mut states, None, None).map(|_| ()));
@@ -227,4 +227,147 @@ fn chunks_that_do_not_fit_are_refused_and_change_nothing() {
         loss.settle::<f64>(&mut states, None, None).unwrap().value,
         value
     );
+}
+
+#[test]
+fn states_that_were_merged_leave_out_by_the_ids_of_the_chunk() {
+    let queries = array![[1.0, 0.0], [0.6, 0.8]];
+    let documents = array![[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.6, -0.8], [-1.0, 0.0]];
+    let (query_ids, document_ids) = (array![7, 8], array![3, 7, 4, 8, 7]);
+    let ids = |rows: std::ops::Range<usize>| Ids {
+        queries: query_ids.view(),
+        documents: Some(document_ids.slice(s![rows])),
+        negatives: None,
+        pool: None,
+    };
+    let loss = InfoNceLoss::new(0.5).unwrap();
+    let whole = InfoNceInput::new(queries.view(), documents.view()).with_ids(ids(0..5));
+    let (value, expected) = loss.value_and_gradient(whole).unwrap();
+    let mut workspace = Workspace::new();
+    for cuts in [vec![0, 5], vec![0, 2, 5], vec![0, 1, 2, 4, 5]] {
+        let chunk = |k: usize| {
+            let rows = cuts[k]..cuts[k + 1];
+            let part = documents.slice(s![rows.clone(), ..]);
+            InfoNceChunk {
+                input: InfoNceInput::new(queries.view(), part).with_ids(ids(rows)),
+                first_document: cuts[k],
+            }
+        };
+        // Every chunk is observed by a worker of its own.
+        let mut states = InfoNceStates::new(2);
+        for k in 0..cuts.len() - 1 {
+            let mut seen = InfoNceStates::new(2);
+            loss.observe(chunk(k), &mut seen, &mut workspace).unwrap();
+            states.merge(&seen).unwrap();
+        }
+        let total = loss.settle::<f64>(&mut states, None, None).unwrap();
+        assert!((total.value - value).abs() < ROUNDING);
+        let (mut by_queries, mut by_documents) = (Array2::zeros((2, 2)), Array2::zeros((5, 2)));
+        for k in 0..cuts.len() - 1 {
+            let mut share = Array2::zeros((2, 2));
+            let gradient = InfoNceGradient {
+                queries: Some(share.view_mut()),
+                documents: Some(by_documents.slice_mut(s![cuts[k]..cuts[k + 1], ..])),
+                ..Default::default()
+            };
+            loss.apply(chunk(k), &states, gradient, &mut workspace)
+                .unwrap();
+            by_queries += &share;
+        }
+        assert!(close(&by_queries, &expected.queries));
+        assert!(close(&by_documents, &expected.documents));
+    }
+}
+
+#[test]
+fn states_that_are_not_settled_have_no_gradient() {
+    let (queries, documents) = (rows(3, 4, 0, 5), rows(5, 4, 1, 6));
+    let input = InfoNceInput::new(queries.view(), documents.view());
+    let chunk = |first_document| InfoNceChunk {
+        input,
+        first_document,
+    };
+    let loss = InfoNceLoss::new(0.5).unwrap();
+    let mut workspace = Workspace::new();
+    let mut apply = |states: &InfoNceStates| {
+        let mut share = Array2::from_elem((3, 4), 7.0);
+        let gradient = InfoNceGradient {
+            queries: Some(share.view_mut()),
+            ..Default::default()
+        };
+        let result = loss.apply(chunk(0), states, gradient, &mut workspace);
+        assert_eq!(result.is_err(), share.iter().all(|&x| x == 7.0));
+        result
+    };
+    let (mut states, mut workspace) = (InfoNceStates::new(3), Workspace::new());
+    loss.observe(chunk(0), &mut states, &mut workspace).unwrap();
+    ill_defined(apply(&states));
+    loss.settle::<f64>(&mut states, None, None).unwrap();
+    apply(&states).unwrap();
+
+    // What comes after that changes the softmaxes.
+    let mut more = states.clone();
+    loss.observe(chunk(5), &mut more, &mut workspace).unwrap();
+    ill_defined(apply(&more));
+    loss.settle::<f64>(&mut more, None, None).unwrap();
+    apply(&more).unwrap();
+    let mut merged = InfoNceStates::new(3);
+    merged.merge(&states).unwrap();
+    ill_defined(apply(&merged));
+    loss.settle::<f64>(&mut merged, None, None).unwrap();
+    apply(&merged).unwrap();
+
+    // What was refused changes nothing.
+    ill_defined(loss.observe(chunk(0), &mut states, &mut workspace));
+    ill_defined(states.merge(&merged));
+    apply(&states).unwrap();
+}
+
+#[test]
+fn gradients_that_are_no_share_of_a_chunk_are_refused() {
+    let (queries, documents) = (rows(3, 4, 0, 5), rows(5, 4, 1, 6));
+    let chunk = InfoNceChunk {
+        input: InfoNceInput::new(queries.view(), documents.view()),
+        first_document: 0,
+    };
+    let loss = InfoNceLoss::sigmoid(0.5, -1.0).unwrap();
+    let (mut states, mut workspace) = (InfoNceStates::new(3), Workspace::new());
+    loss.observe(chunk, &mut states, &mut workspace).unwrap();
+    loss.settle::<f64>(&mut states, None, None).unwrap();
+    let (mut log_temperature, mut bias) = (7.0, 7.0);
+    let gradient = InfoNceGradient {
+        log_temperature: Some(&mut log_temperature),
+        ..Default::default()
+    };
+    ill_defined(loss.apply(chunk, &states, gradient, &mut workspace));
+    let gradient = InfoNceGradient {
+        bias: Some(&mut bias),
+        ..Default::default()
+    };
+    ill_defined(loss.apply(chunk, &states, gradient, &mut workspace));
+    assert_eq!((log_temperature, bias), (7.0, 7.0));
+}
+
+#[test]
+fn sigmoid_loss_in_chunks_refuses_what_needs_a_softmax_and_has_no_log_sum() {
+    let (queries, documents) = (rows(3, 4, 0, 5), rows(5, 4, 1, 6));
+    let chunk = InfoNceChunk {
+        input: InfoNceInput::new(queries.view(), documents.view()),
+        first_document: 0,
+    };
+    let sigmoid = InfoNceLoss::sigmoid(0.5, -1.0).unwrap();
+    let (mut states, mut workspace) = (InfoNceStates::new(3), Workspace::new());
+    assert_eq!(states.log_sum_exp(0).unwrap().finish(), f64::NEG_INFINITY);
+    let smoothed = sigmoid.with_label_smoothing(0.1).unwrap();
+    for loss in [sigmoid.with_decoupled(true), smoothed] {
+        ill_defined(loss.observe(chunk, &mut states, &mut workspace));
+        ill_defined(loss.settle::<f64>(&mut states, None, None));
+        let gradient = InfoNceGradient::default();
+        ill_defined(loss.apply(chunk, &states, gradient, &mut workspace));
+    }
+    sigmoid.observe(chunk, &mut states, &mut workspace).unwrap();
+    assert_eq!(states.log_sum_exp(0), None);
+    let mut merged = InfoNceStates::new(3);
+    merged.merge(&states).unwrap();
+    assert_eq!(merged.log_sum_exp(0), None);
 }

@@ -20,6 +20,7 @@ mod info_nce_edges;
 mod kinks;
 mod large_batches;
 mod layouts;
+mod lone_queries;
 mod matryoshka;
 mod non_finite;
 mod pairs;

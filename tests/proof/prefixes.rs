@@ -1,11 +1,13 @@
 //! Prefixes of an InfoNCE batch that are scored together: what each gives by itself, to the rounding that is promised.
 
 use contrastive::{
-    Directions, Ids, InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient,
+    Directions, Error, Ids, InfoNceGradient, InfoNceInput, InfoNceLoss, InfoNceOwnedGradient,
     InfoNceReport, Loss, Matryoshka, Nested, OwnedGradient, PartitionMode, Reduction, Scalar,
     Similarity, Targets, Want, Workspace,
 };
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Ix2, concatenate, s};
+use ndarray::{
+    Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayViewMutD, Axis, Ix2, concatenate, s,
+};
 
 use crate::common::all_zero;
 use crate::common::layout::{self, Laid, Layout};
@@ -875,4 +877,145 @@ fn prefixes_in_any_order_are_the_sum_of_each_and_none_are_refused() {
     let refused = refused.expect_err("no prefix").to_string();
     assert!(refused.contains("at least one"), "{refused}");
     assert!(gradient.queries.iter().all(|&x| x == 7.0));
+}
+
+/// InfoNCE, which takes note of the shapes of the gradients that it is asked for.
+#[derive(Debug)]
+struct Noting {
+    loss: InfoNceLoss,
+    asked: std::cell::RefCell<Vec<Vec<Option<Vec<usize>>>>>,
+}
+
+type Input<'a> = InfoNceInput<'a, f64>;
+type Gradient<'a> = InfoNceGradient<'a, f64>;
+
+impl Loss<f64> for Noting {
+    type Input<'a> = Input<'a>;
+    type Gradient<'a> = Gradient<'a>;
+    type OwnedGradient = InfoNceOwnedGradient<f64>;
+    type Report = InfoNceReport;
+
+    fn evaluate(
+        &self,
+        input: Input<'_>,
+        want: Want<'_, f64, Gradient<'_>, InfoNceReport>,
+        workspace: &mut Workspace<f64>,
+    ) -> Result<f64, Error> {
+        let arrays = want.gradient.map(<InfoNceLoss as Nested<f64>>::arrays);
+        if let Some(arrays) = &arrays {
+            let shapes = arrays
+                .iter()
+                .map(|array| array.as_ref().map(|array| array.shape().to_vec()));
+            self.asked.borrow_mut().push(shapes.collect());
+        }
+        let want = Want {
+            gradient: arrays.map(<InfoNceLoss as Nested<f64>>::gradient),
+            rows: want.rows,
+            report: want.report,
+        };
+        self.loss.evaluate(input, want, workspace)
+    }
+}
+
+/// A pass for each prefix, for the provided method is not replaced.
+impl Nested<f64> for Noting {
+    fn shapes<'i>(input: &'i Input<'_>) -> Vec<(&'static str, &'i [usize])> {
+        <InfoNceLoss as Nested<f64>>::shapes(input)
+    }
+
+    fn prefix<'a>(input: <Self as Loss<f64>>::Input<'a>, dim: usize) -> Input<'a> {
+        <InfoNceLoss as Nested<f64>>::prefix(input, dim)
+    }
+
+    fn arrays<'g>(
+        gradient: <Self as Loss<f64>>::Gradient<'g>,
+    ) -> Vec<Option<ArrayViewMutD<'g, f64>>> {
+        <InfoNceLoss as Nested<f64>>::arrays(gradient)
+    }
+
+    fn gradient<'g>(arrays: Vec<Option<ArrayViewMutD<'g, f64>>>) -> Gradient<'g> {
+        <InfoNceLoss as Nested<f64>>::gradient(arrays)
+    }
+}
+
+#[test]
+fn passes_for_each_prefix_are_asked_for_what_the_caller_asks_for() {
+    let (queries, documents, pool) = (rows(5, 8, 1), rows(6, 8, 2), rows(4, 8, 3));
+    let input = InfoNceInput::new(queries.view(), documents.view()).with_pool(pool.view());
+    let loss = InfoNceLoss::new(0.5).unwrap();
+    let whole = nested(loss).value_and_gradient(input).unwrap().1;
+    let noting = Noting {
+        loss,
+        asked: Default::default(),
+    };
+    let mut by_documents = Array2::from_elem((6, 8), f64::NAN);
+    let mut log_temperature = f64::NAN;
+    let gradient = InfoNceGradient {
+        documents: Some(by_documents.view_mut()),
+        log_temperature: Some(&mut log_temperature),
+        ..Default::default()
+    };
+    let prefixes = [(2, 0.5), (6, 2.0)];
+    let want = Want::gradient(gradient);
+    noting
+        .evaluate_prefixes(&prefixes, input, want, &mut Workspace::new())
+        .unwrap();
+    let close = |found: f64, expected: f64| assert!((found - expected).abs() <= ROUNDING);
+    let both = by_documents.iter().zip(&whole.documents);
+    both.for_each(|(&found, &expected)| close(found, expected));
+    close(log_temperature, whole.log_temperature);
+    let asked = |dim| vec![None, Some(vec![6, dim]), None, None, Some(vec![]), None];
+    assert_eq!(noting.asked.into_inner(), [asked(6), asked(2)]);
+}
+
+#[test]
+fn gradient_of_what_is_not_there_is_empty_however_prefixes_are_passed_over() {
+    let (queries, documents) = (rows(5, 8, 1), rows(5, 8, 2));
+    let ids = Array1::from_iter(0..5);
+    let plain = InfoNceInput::new(queries.view(), documents.view());
+    let ruled = plain.with_ids(Ids {
+        queries: ids.view(),
+        documents: Some(ids.view()),
+        negatives: None,
+        pool: None,
+    });
+    let loss = InfoNceLoss::new(0.5).unwrap();
+    for (dims, input) in [(&[2, 6][..], plain), (&[2, 6], ruled), (&[6], plain)] {
+        let solve = |shape: [usize; 3], pool: [usize; 2]| {
+            let (mut negatives, mut pool) = (Array3::zeros(shape), Array2::zeros(pool));
+            let gradient = InfoNceGradient {
+                negatives: Some(negatives.view_mut()),
+                pool: Some(pool.view_mut()),
+                ..Default::default()
+            };
+            let nested = Matryoshka::new(loss, dims).unwrap();
+            nested.forward_backward(input, gradient)
+        };
+        let value = Matryoshka::new(loss, dims).unwrap().forward(input);
+        assert_eq!(solve([0; 3], [0; 2]), value);
+        for refused in [solve([0, 0, 8], [0; 2]), solve([0; 3], [0, 6])] {
+            assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn gradients_of_other_shapes_are_refused_by_passes_for_each_prefix() {
+    let rows = rows(5, 8, 1);
+    let input = InfoNceInput::new(rows.view(), rows.view());
+    let loss = Matryoshka::new(InfoNceLoss::new(0.5).unwrap(), &[6]).unwrap();
+    for shape in [(5, 6), (5, 1), (5, 0), (4, 8), (5, 9)] {
+        let mut bad = Array2::from_elem(shape, 7.0);
+        let gradient = InfoNceGradient {
+            queries: Some(bad.view_mut()),
+            ..Default::default()
+        };
+        let expected = Error::Shape {
+            name: "gradient",
+            expected: vec![5, 8],
+            found: vec![shape.0, shape.1],
+        };
+        assert_eq!(loss.forward_backward(input, gradient), Err(expected));
+        assert!(bad.iter().all(|&x| x == 7.0));
+    }
 }

@@ -57,8 +57,8 @@ pub(crate) fn evaluate<A: Scalar>(
     if (0..n).any(|query| positives.count(query) > 1) {
         return Ok(None);
     }
-    let products = 6 * longest.queries.len() * longest.documents.nrows();
-    let threads = Engine::<A>::threads(products);
+    let products = 6.0 * longest.queries.len() as f64 * longest.documents.nrows() as f64;
+    let threads = Engine::<A>::threads(products as usize);
     Ok(on_pool(threads, || {
         run(loss, prefixes, &positives, want, workspace)
     }))
