@@ -324,7 +324,7 @@ pub struct InfoNceReport {
     pub positive_similarity: f64,
     /// The mean similarity of the other candidates of queries, and of documents where they compete with documents, over all of them that are not left out.
     pub negative_similarity: f64,
-    /// How many candidates of all queries were left out as false negatives.
+    /// How many candidates of all queries were left out as false negatives, in all directions.
     pub left_out: usize,
     /// How many queries have no positive. They have no part in the loss, but for the sigmoid form.
     pub without_positive: usize,

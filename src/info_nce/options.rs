@@ -136,6 +136,9 @@ impl InfoNceLoss {
     /// compared, and the sources are those that it has embeddings of. A query that loses all its negatives costs what one without any costs: nothing but where
     /// [`InfoNceLoss`] says so.
     ///
+    /// Of several positives the least similar one sets the bound, and without any there is none. In the direction document → document it is compared with the
+    /// similarities to the positive.
+    ///
     /// ```
     /// use contrastive::{FalseNegatives, InfoNceInput, InfoNceLoss, InfoNceReport, Loss, Sources, Want, Workspace};
     /// use ndarray::array;

@@ -103,7 +103,8 @@ pub struct Ids<'a> {
 }
 
 /// A number for each candidate that is added to its score: z = s/τ + w. For negatives that were sampled with probability q, w = −log q
-/// corrects for popular ones being drawn more often; a constant weighs a source as a whole.
+/// corrects for popular ones being drawn more often; a constant weighs a source as a whole. Only scores of queries with documents, own negatives and the pool have
+/// one.
 ///
 /// Source: Yi et al. 2019, <https://doi.org/10.1145/3298689.3346996>.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,9 +3,11 @@
 use contrastive::{PartitionMode, SeveralPositives, Similarity};
 use ndarray::ArrayView1;
 
-use super::case::{Batch, Parts, TargetKind};
+use super::batch::{Batch, Parts};
+use super::candidates::{Candidate, Side, of_query, queries_for};
+use super::judged::is_left_out;
 
-/// The loss of each query, with the scores of `at`, and hardness from those of `base`, which is a constant.
+/// The loss of each query, with the scores of `at`; those of `base` are constants: hardness and false negatives are told by them.
 pub(super) fn rows(batch: &Batch, at: &Parts, base: &Parts) -> Vec<f64> {
     (0..at.queries.nrows())
         .map(|i| row(batch, at, base, i))
@@ -21,14 +23,26 @@ pub(super) fn value(batch: &Batch, at: &Parts, base: &Parts) -> f64 {
     if total == 0.0 {
         return 0.0;
     }
-    rows.iter()
-        .enumerate()
-        .map(|(i, row)| weight(i) * row)
-        .sum::<f64>()
-        / total
+    let weighted = rows.iter().enumerate().map(|(i, row)| weight(i) * row);
+    weighted.sum::<f64>() / total
 }
 
-fn similarity(kind: Similarity, x: ArrayView1<f64>, y: ArrayView1<f64>) -> f64 {
+/// The largest |s|/τ of any two rows of a batch.
+pub(super) fn largest_logit(batch: &Batch) -> f64 {
+    let parts = &batch.parts;
+    let all = [
+        &parts.queries,
+        &parts.documents,
+        &parts.negatives,
+        &parts.pool,
+    ];
+    let rows = || all.into_iter().flat_map(|rows| rows.outer_iter());
+    let scores =
+        rows().flat_map(|x| rows().map(move |y| similarity(batch.case.similarity, x, y).abs()));
+    scores.fold(0.0, f64::max) / parts.log_temperature.exp()
+}
+
+pub(super) fn similarity(kind: Similarity, x: ArrayView1<f64>, y: ArrayView1<f64>) -> f64 {
     match kind {
         Similarity::Cosine => x.dot(&y) / (x.dot(&x) * y.dot(&y)).sqrt(),
         Similarity::Dot => x.dot(&y),
@@ -37,150 +51,93 @@ fn similarity(kind: Similarity, x: ArrayView1<f64>, y: ArrayView1<f64>) -> f64 {
     }
 }
 
-fn row(batch: &Batch, at: &Parts, base: &Parts, i: usize) -> f64 {
-    let case = &batch.case;
-    let temperature = at.log_temperature.exp();
-    let score =
-        |parts: &Parts,
-         x: fn(&Parts) -> &ndarray::Array2<f64>,
-         a: usize,
-         y: fn(&Parts) -> &ndarray::Array2<f64>,
-         b: usize| { similarity(case.similarity, x(parts).row(a), y(parts).row(b)) };
-    let labelled = case.targets == TargetKind::Labels;
-    let queries: fn(&Parts) -> &ndarray::Array2<f64> = |parts| &parts.queries;
-    let documents: fn(&Parts) -> &ndarray::Array2<f64> = if labelled {
-        queries
-    } else {
-        |parts| &parts.documents
-    };
-    let negatives: fn(&Parts) -> &ndarray::Array2<f64> = |parts| &parts.negatives;
-    let pool: fn(&Parts) -> &ndarray::Array2<f64> = |parts| &parts.pool;
-    let positives = &batch.positives[i];
-    let own = batch.offsets[i]..batch.offsets[i + 1];
-    let id = batch.query_ids[i];
-    let masked = |other: u64| case.ids && other == id;
-    let hard = |of: fn(contrastive::Sources) -> bool| match case.hardness {
-        Some((strength, sources)) if of(sources) => strength,
+/// s of a pair of rows.
+pub(super) fn plain(batch: &Batch, parts: &Parts, pair: [(Side, usize); 2]) -> f64 {
+    let [x, y] = pair.map(|(side, row)| side.of(batch, parts).row(row));
+    similarity(batch.case.similarity, x, y)
+}
+
+/// s/τ + α·s + w, where α·s is a constant.
+fn score(batch: &Batch, at: &Parts, base: &Parts, candidate: &Candidate) -> f64 {
+    let strength = match batch.case.hardness {
+        Some((strength, sources)) if (candidate.source)(sources) => strength,
         _ => 0.0,
     };
+    plain(batch, at, candidate.pair) / at.log_temperature.exp()
+        + strength * plain(batch, base, candidate.pair)
+        + candidate.log_weight
+}
 
+fn row(batch: &Batch, at: &Parts, base: &Parts, i: usize) -> f64 {
+    let positives = &batch.positives[i];
+    let unmoved = |p: usize| {
+        plain(batch, at, [(Side::Queries, i), (Side::Documents, p)]) / at.log_temperature.exp()
+    };
     let positive_scores: Vec<f64> = positives
         .iter()
-        .map(|&p| score(at, queries, i, documents, p) / temperature)
+        .map(|&p| unmoved(p) + batch.log_weight(Side::Documents, p))
         .collect();
-    let mut others = Vec::new();
-    let mut add = |x: fn(&Parts) -> &ndarray::Array2<f64>,
-                   a: usize,
-                   y: fn(&Parts) -> &ndarray::Array2<f64>,
-                   b: usize,
-                   strength: f64| {
-        others.push(score(at, x, a, y, b) / temperature + strength * score(base, x, a, y, b));
-    };
-    if case.in_batch {
-        for j in 0..documents(at).nrows() {
-            let itself = labelled && i == j;
-            if !itself && !positives.contains(&j) && !masked(batch.document_ids[j]) {
-                add(queries, i, documents, j, hard(|sources| sources.in_batch));
-            }
-        }
-    }
-    for k in 0..at.negatives.nrows() {
-        let mine = own.contains(&k);
-        if (mine || case.pooled) && !masked(batch.negative_ids[k]) {
-            let strength = if mine {
-                hard(|sources| sources.own)
-            } else {
-                hard(|sources| sources.others)
-            };
-            add(queries, i, negatives, k, strength);
-        }
-    }
-    for k in 0..at.pool.nrows() {
-        if !masked(batch.pool_ids[k]) {
-            add(queries, i, pool, k, hard(|sources| sources.pool));
-        }
-    }
-    if case.directions.query_to_query {
-        for j in (0..at.queries.nrows()).filter(|&j| j != i && !masked(batch.query_ids[j])) {
-            add(queries, i, queries, j, hard(|sources| sources.queries));
-        }
-    }
-    if case.directions.document_to_document {
-        let p = positives[0];
-        for j in (0..at.documents.nrows()).filter(|&j| j != p && !masked(batch.document_ids[j])) {
-            add(
-                documents,
-                p,
-                documents,
-                j,
-                hard(|sources| sources.documents),
-            );
-        }
-        for k in 0..if case.pooled { at.negatives.nrows() } else { 0 } {
-            if !own.contains(&k) && !masked(batch.negative_ids[k]) {
-                add(
-                    documents,
-                    p,
-                    negatives,
-                    k,
-                    hard(|sources| sources.documents),
-                );
-            }
-        }
-    }
-    let mut askers = Vec::new();
-    if case.directions.document_to_query {
-        let p = positives[0];
-        for j in (0..at.queries.nrows()).filter(|&j| j != i) {
-            // The own positive of another query always stays, and so does its score in this direction.
-            if !masked_in_tile(batch, j, p) {
-                askers.push(score(at, queries, j, documents, p) / temperature);
-            }
-        }
-    }
-
-    if let Some(_bias) = case.bias {
-        let softplus = |z: f64| z.exp().ln_1p();
-        let matches: f64 = positive_scores
-            .iter()
-            .map(|z| softplus(-(z + at.bias)))
-            .sum();
-        return matches + others.iter().map(|z| softplus(z + at.bias)).sum::<f64>();
+    let others: Vec<f64> = of_query(batch, i)
+        .iter()
+        .filter(|candidate| !is_left_out(batch, base, i, candidate))
+        .map(|candidate| score(batch, at, base, candidate))
+        .collect();
+    if batch.case.bias.is_some() {
+        return sigmoid(&positive_scores, &others, at.bias);
     }
     if positives.is_empty() {
         return 0.0;
     }
-    let exponentials = |scores: &[f64]| scores.iter().map(|z| z.exp()).sum::<f64>();
-    let share = 1.0 / positive_scores.len() as f64;
-    let mean =
-        |of: &dyn Fn(f64) -> f64| positive_scores.iter().map(|&z| share * of(z)).sum::<f64>();
-    if positives.len() > 1 && case.several == SeveralPositives::Together {
-        let all = exponentials(&others) + exponentials(&positive_scores);
-        return mean(&|z| all.ln() - z);
+    if !batch.case.directions.document_to_query {
+        return softmax(batch, &positive_scores, &others);
     }
-    if case.decoupled {
-        // Over nothing there is nothing to be ahead of.
-        if others.is_empty() {
-            return 0.0;
-        }
-        return mean(&|z| exponentials(&others).ln() - z);
-    }
-    if case.directions.document_to_query && case.partition == PartitionMode::PerDirection {
-        let forth = mean(&|z| (exponentials(&others) + z.exp()).ln() - z);
-        return 0.5 * (forth + mean(&|z| (exponentials(&askers) + z.exp()).ln() - z));
-    }
-    let copies = if case.directions.document_to_query {
-        2.0
-    } else {
-        1.0
+    let ([p], [z]) = (&positives[..], &positive_scores[..]) else {
+        panic!("one positive for each query");
     };
-    others.extend(askers);
-    mean(&|z| (exponentials(&others) + copies * z.exp()).ln() - z)
+    // In this direction nothing moves a score.
+    let (u, temperature) = (unmoved(*p), at.log_temperature.exp());
+    let askers = queries_for(batch, base, i, *p);
+    let askers = askers
+        .iter()
+        .map(|&j| plain(batch, at, [(Side::Queries, j), (Side::Documents, *p)]) / temperature);
+    let (forth, back) = (exponentials(&others), askers.map(f64::exp).sum::<f64>());
+    match batch.case.partition {
+        PartitionMode::PerDirection => {
+            0.5 * ((forth + z.exp()).ln() - z) + 0.5 * ((back + u.exp()).ln() - u)
+        }
+        _ => (forth + back + z.exp() + u.exp()).ln() - z,
+    }
 }
 
-/// Whether ids leave out the score of query j with document p, which is seen from the document's side here.
-fn masked_in_tile(batch: &Batch, j: usize, p: usize) -> bool {
-    batch.case.ids
-        && batch.document_ids[p] == batch.query_ids[j]
-        && !batch.positives[j].contains(&p)
+fn exponentials(scores: &[f64]) -> f64 {
+    scores.iter().map(|z| z.exp()).sum()
+}
+
+fn sigmoid(positives: &[f64], others: &[f64], bias: f64) -> f64 {
+    let softplus = |z: f64| z.exp().ln_1p();
+    let matches: f64 = positives.iter().map(|z| softplus(-(z + bias))).sum();
+    matches + others.iter().map(|z| softplus(z + bias)).sum::<f64>()
+}
+
+/// The softmax of query → document, and what joins it.
+fn softmax(batch: &Batch, positives: &[f64], others: &[f64]) -> f64 {
+    let case = &batch.case;
+    let count = positives.len() as f64;
+    let mean = |of: &dyn Fn(f64) -> f64| positives.iter().map(|&z| of(z)).sum::<f64>() / count;
+    if positives.len() > 1 && case.several == SeveralPositives::Together {
+        let all = exponentials(others) + exponentials(positives);
+        return mean(&|z| all.ln() - z);
+    }
+    if case.decoupled && others.is_empty() {
+        // Over nothing there is nothing to be ahead of.
+        return 0.0;
+    }
+    let own = if case.decoupled { 0.0 } else { 1.0 };
+    let loss = |z: f64| {
+        let log_sum = (exponentials(others) + own * z.exp()).ln();
+        let all = others.iter().chain([&z]).map(|other| log_sum - other);
+        let spread = all.sum::<f64>() / (others.len() + 1) as f64;
+        (1.0 - case.smoothing) * (log_sum - z) + case.smoothing * spread
+    };
+    mean(&loss)
 }
