@@ -16,10 +16,7 @@ pub trait Nested<A: Scalar>: Loss<A, OwnedGradient: 'static> {
     fn prefix<'a>(input: Self::Input<'a>, dim: usize) -> Self::Input<'a>;
     /// The views of a gradient, in a fixed order; columns of embeddings are their last axis, and numbers have no axes.
     fn arrays<'g>(gradient: Self::Gradient<'g>) -> Vec<Option<ArrayViewMutD<'g, A>>>;
-    /// The gradient of which these are the [`arrays`](Self::arrays).
-    ///
-    /// # Panics
-    /// It may where an array has other axes than that of a gradient in its place.
+    /// The gradient of which these are the [`arrays`](Self::arrays), in their order. An array with another number of axes than belongs in its place is not taken.
     fn gradient<'g>(arrays: Vec<Option<ArrayViewMutD<'g, A>>>) -> Self::Gradient<'g>;
 
     /// The sum of the loss over prefixes, each of a length and with a weight, which get longer and fit the input: the gradient reaches all columns of
@@ -92,12 +89,11 @@ pub(super) fn number<A>(x: &mut A) -> ArrayViewMutD<'_, A> {
         .into_dyn()
 }
 
-/// The next of the arrays of a gradient.
+/// The next of the arrays of a gradient, if it has as many axes.
 pub(super) fn next<'g, A, D: Dimension>(
     arrays: &mut impl Iterator<Item = Option<ArrayViewMutD<'g, A>>>,
 ) -> Option<ArrayViewMut<'g, A, D>> {
-    let array = arrays.next().flatten()?;
-    Some(array.into_dimensionality().expect(ORDER))
+    arrays.next().flatten()?.into_dimensionality().ok()
 }
 
 /// The next of the arrays of a gradient, which is a number.
@@ -106,5 +102,3 @@ pub(super) fn next_number<'g, A>(
 ) -> Option<&'g mut A> {
     next::<A, Ix0>(arrays).map(ArrayViewMut::into_scalar)
 }
-
-const ORDER: &str = "arrays come in the order in which they were taken apart";
